@@ -1,0 +1,435 @@
+package devservices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pedro-go/pedro/internal/ports"
+)
+
+// DefaultStartTimeout bounds a start, a restart or a stop whose context has no deadline. The slowest healthy start seen, a first
+// initdb on a busy machine, takes two seconds.
+const DefaultStartTimeout = 30 * time.Second
+
+// Readiness is asked for at growing intervals, so that a server which is up in 10 ms is not waited for 20.
+const (
+	firstProbeAfter = time.Millisecond
+	probeEvery      = 20 * time.Millisecond
+)
+
+// watchdogOnly is set by a test that shows what the systems rely on whose kernel does not tell children of our death.
+var watchdogOnly bool
+
+// server is one process on one port: what Redis, PostgreSQL and PgBouncer have in common, and what the exported types
+// embed. Its states:
+//
+//	          Start…            Kill, Stop, or it dies
+//	(nothing) ------> running <------------------------> down --Close--> closed
+//	                   |   ^           Restart
+//	             Pause v   | Resume
+//	                  paused
+type server struct {
+	kind string // "redis", "postgres", "pgbouncer": names directory and errors
+	bed  *bed
+	dir  string
+	port *ports.Port
+
+	exe         string
+	args        []string
+	env         []string
+	stopSignal  syscall.Signal // ends it in good order
+	deathSignal syscall.Signal // ends it when we die: fast, but leaving nothing behind
+	probe       func(context.Context) error
+	transient   string // a line in the log after which a start is simply tried again
+	afterKill   func() // cleans up what the server would have, had it not been killed
+
+	mu     sync.Mutex
+	run    *run
+	frozen []int // processes stopped by Pause, the server itself first
+	closed bool
+}
+
+// run is one life of the server's process.
+type run struct {
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has been reaped
+	err    error         // its end, to be read after done
+	logged int64         // size of the log file before this run
+}
+
+// newServer acquires what every server needs: the bed, a directory and a port.
+func newServer(kind string) (*server, error) {
+	b, err := acquireBed()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := b.newDir(kind)
+	if err != nil {
+		return nil, errors.Join(err, b.release())
+	}
+	port, err := ports.Reserve()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("devservices: %w", err), b.release())
+	}
+	return &server{
+		kind: kind, bed: b, dir: dir, port: port,
+		stopSignal: syscall.SIGTERM, deathSignal: syscall.SIGKILL,
+	}, nil
+}
+
+// Addr is the server's address, "127.0.0.1:20000". It stays the same until Close.
+func (s *server) Addr() string { return s.port.Addr() }
+
+// Port is the number in [server.Addr].
+func (s *server) Port() int { return s.port.Number() }
+
+// PID is the process's id, 0 while the server is down.
+func (s *server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.alive() {
+		return 0
+	}
+	return s.run.cmd.Process.Pid
+}
+
+// Log is what the server has written to its log so far, from all its runs.
+func (s *server) Log() string {
+	text, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// Stop ends the server in good order; port and data are kept for [server.Restart]. If ctx ends first the server is
+// killed and the error says so. Stopping a server that is down does nothing.
+func (s *server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop(ctx)
+}
+
+// Kill ends the server and all its child processes with SIGKILL, as a crash or the kernel's out-of-memory killer would,
+// and returns when they are gone. Port and data are kept for [server.Restart].
+func (s *server) Kill() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.alive() {
+		return fmt.Errorf("devservices: kill %s: %w", s.kind, ErrNotRunning)
+	}
+	return s.kill()
+}
+
+// Pause stops the server and all its child processes with SIGSTOP: connections stay open and nobody answers, as on a
+// machine that hangs. A second Pause does nothing.
+func (s *server) Pause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.alive() {
+		return fmt.Errorf("devservices: pause %s: %w", s.kind, ErrNotRunning)
+	}
+	if s.frozen != nil {
+		return nil
+	}
+	pids, err := freeze(s.run.cmd.Process.Pid)
+	s.frozen = pids
+	// Should we die now, the watchdog has to wake the children too, or they never hear of their parent's end.
+	for _, pid := range pids[min(1, len(pids)):] {
+		err = errors.Join(err, s.bed.watch(pid, s.deathSignal))
+	}
+	if err != nil {
+		return fmt.Errorf("devservices: pause %s: %w", s.kind, err)
+	}
+	return nil
+}
+
+// Resume lets a paused server go on. On a server that is not paused it does nothing.
+func (s *server) Resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resume()
+}
+
+// Restart stops the server in good order if it is running, and starts it on the same port with the same data. It
+// returns when the server answers. It is also how a server comes back after Stop or Kill.
+func (s *server) Restart(ctx context.Context) error {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("devservices: restart %s: %w", s.kind, ErrClosed)
+	}
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	return s.start(ctx)
+}
+
+// Close ends the server at once and removes its data. It may be called twice. A server that is not closed ends with
+// the program.
+func (s *server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := errors.Join(s.end(), os.RemoveAll(s.dir))
+	s.port.Release()
+	return errors.Join(err, s.bed.release())
+}
+
+// start forks the process and waits until the server answers.
+func (s *server) start(ctx context.Context) error {
+	for {
+		r, err := s.launch()
+		if err != nil {
+			return fmt.Errorf("devservices: start %s: %w", s.kind, err)
+		}
+		s.run = r
+		err = s.awaitReady(ctx, r)
+		if err == nil {
+			return nil
+		}
+		if s.alive() {
+			err = errors.Join(err, s.kill())
+		}
+		log := s.logSince(r.logged)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("devservices: start %s: %w: %w%s", s.kind, context.Cause(ctx), err, excerpt(log))
+		case s.transient != "" && strings.Contains(log, s.transient):
+			time.Sleep(probeEvery)
+		case strings.Contains(strings.ToLower(log), "address already in use"):
+			return fmt.Errorf("devservices: start %s: %w: %w%s", s.kind, errPortTaken, err, excerpt(log))
+		default:
+			return fmt.Errorf("devservices: start %s: %w%s", s.kind, err, excerpt(log))
+		}
+	}
+}
+
+func (s *server) launch() (*run, error) {
+	log, err := os.OpenFile(s.logFile(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // the child writes, not we
+	info, err := log.Stat()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(s.exe, s.args...) //nolint:gosec,noctx // a server found on this machine, which outlives ctx
+	cmd.Dir = s.dir
+	cmd.Env = append(childEnv(s.dir), s.env...)
+	// A file, never our own output: go test waits until everybody who holds it has closed it.
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = serverAttr(s.bed.account, s.deathSignal)
+	if watchdogOnly {
+		setDeathSignal(cmd.SysProcAttr, 0)
+	}
+	if err := s.bed.fork(cmd); err != nil {
+		return nil, err
+	}
+	r := &run{cmd: cmd, done: make(chan struct{}), logged: info.Size()}
+	err = s.bed.watch(cmd.Process.Pid, s.deathSignal)
+	go func() {
+		r.err = cmd.Wait()
+		s.bed.unwatch(cmd.Process.Pid)
+		close(r.done)
+	}()
+	if err != nil {
+		_ = cmd.Process.Kill()
+		<-r.done
+		return nil, err
+	}
+	return r, nil
+}
+
+// awaitReady asks the server until it answers, dies, or ctx is done.
+func (s *server) awaitReady(ctx context.Context, r *run) error {
+	wait := firstProbeAfter
+	for {
+		err := s.probe(ctx)
+		if err == nil {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-r.done:
+			timer.Stop()
+			return fmt.Errorf("ended before it answered: %w", cmpErr(r.err, errors.New("exit status 0")))
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("does not answer: %w", err)
+		case <-timer.C:
+		}
+		wait = min(2*wait, probeEvery)
+	}
+}
+
+func (s *server) stop(ctx context.Context) error {
+	if !s.alive() {
+		return nil
+	}
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
+	if err := s.resume(); err != nil {
+		return err
+	}
+	if err := sendSignal(s.run.cmd.Process.Pid, s.stopSignal); err != nil {
+		return fmt.Errorf("devservices: stop %s: %w", s.kind, err)
+	}
+	select {
+	case <-s.run.done:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("devservices: stop %s: killed: %w", s.kind, context.Cause(ctx)), s.kill())
+	}
+}
+
+// endsWithin is how long a server has to end by its death signal.
+const endsWithin = 3 * time.Second
+
+// end ends the server fast but in a way that lets it clean up: a postmaster takes its children with it.
+func (s *server) end() error {
+	if !s.alive() {
+		return nil
+	}
+	err := s.resume()
+	if err == nil {
+		err = sendSignal(s.run.cmd.Process.Pid, s.deathSignal)
+	}
+	timer := time.NewTimer(endsWithin)
+	defer timer.Stop()
+	select {
+	case <-s.run.done:
+		return err
+	case <-timer.C:
+		return errors.Join(err, s.kill())
+	}
+}
+
+// killedWithin bounds the wait for processes that have been sent SIGKILL.
+const killedWithin = 5 * time.Second
+
+// kill stops the whole tree first: a postmaster that is merely killed leaves time for its children to clean up, and one that
+// sees a child die tells the others.
+func (s *server) kill() error {
+	pid := s.run.cmd.Process.Pid
+	pids, err := freeze(pid)
+	for _, p := range pids {
+		err = errors.Join(err, sendSignal(p, syscall.SIGKILL))
+	}
+	if err != nil {
+		return fmt.Errorf("devservices: kill %s: %w", s.kind, err)
+	}
+	<-s.run.done
+	if !goneWithin(killedWithin, pids) {
+		return fmt.Errorf("devservices: kill %s: processes are left after %v", s.kind, killedWithin)
+	}
+	for _, p := range s.frozen {
+		s.bed.unwatch(p)
+	}
+	s.frozen = nil
+	if s.afterKill != nil {
+		s.afterKill()
+	}
+	return nil
+}
+
+func (s *server) resume() error {
+	var err error
+	// The server itself last: it should find its children awake.
+	for i := len(s.frozen) - 1; i >= 0; i-- {
+		err = errors.Join(err, sendSignal(s.frozen[i], sigContinue))
+		if i > 0 {
+			s.bed.unwatch(s.frozen[i])
+		}
+	}
+	s.frozen = nil
+	if err != nil {
+		return fmt.Errorf("devservices: resume %s: %w", s.kind, err)
+	}
+	return nil
+}
+
+// alive reports whether the process is there. The caller holds mu.
+func (s *server) alive() bool {
+	if s.run == nil {
+		return false
+	}
+	select {
+	case <-s.run.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *server) logFile() string { return filepath.Join(s.dir, s.kind+".log") }
+
+func (s *server) logSince(offset int64) string {
+	f, err := os.Open(s.logFile())
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // only read
+	text, err := io.ReadAll(io.NewSectionReader(f, offset, 1<<20))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// excerpt is the end of a log as part of an error.
+func excerpt(log string) string {
+	const lines = 8
+	all := strings.Split(strings.TrimSpace(log), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	text := strings.TrimSpace(strings.Join(all, "\n\t"))
+	if text == "" {
+		return ""
+	}
+	return "; its log ends:\n\t" + text
+}
+
+// childEnv is the whole environment of a server. Nothing of the caller's leaks in: a locale makes initdb fail, PG*
+// variables redirect PostgreSQL's tools.
+func childEnv(home string) []string {
+	env := []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C", "TZ=UTC", "HOME=" + home}
+	// Programs unpacked somewhere without being installed need their libraries.
+	for _, name := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+func withDefaultTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, DefaultStartTimeout,
+		fmt.Errorf("no answer within %v (devservices.DefaultStartTimeout): %w", DefaultStartTimeout, context.DeadlineExceeded))
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
