@@ -1,0 +1,235 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pedro-go/pedro/internal/backoff"
+)
+
+// Start starts the components, each when those before it have started. If one
+// fails, those that are starting are cancelled, everything that was started is
+// stopped within Config.StopBudget, and Start returns all errors: those of
+// starting first, each a [ComponentError].
+//
+// ctx bounds the start only. Start returns [ErrAlreadyStarted] a second time,
+// [ErrInvalidOrder] before anything was started, and [ErrStopped] if Stop was
+// called before or meanwhile.
+func (g *Group) Start(ctx context.Context) error {
+	interrupted, err := g.start(ctx)
+	return errors.Join(interrupted, err)
+}
+
+// start is Start. When it was cut short by ctx or Stop, and not by a failure,
+// interrupted says why and which components were cut; err then has only what
+// went wrong beyond that.
+func (g *Group) start(ctx context.Context) (interrupted, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := g.beginStart(cancel); err != nil {
+		return nil, err
+	}
+	defer close(g.startDone)
+	g.opts.kubernetes.warn(g.opts.logger, g.cfg, g.opts.drainDelay)
+	g.opts.logger.Info("times of the group", "stop_budget", g.cfg.StopBudget, "drain_delay", g.opts.drainDelay)
+	g.announce(StateStarting)
+
+	var mu sync.Mutex
+	var errs, cut []error
+	walk(g.deps, func(i int) bool {
+		err := g.startMember(ctx, g.members[i])
+		if err == nil {
+			return ctx.Err() == nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if cause := context.Cause(ctx); cause != nil && !final(err) && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+			cut = append(cut, err) // it fails because we cancelled it
+		} else {
+			errs = append(errs, err)
+			cancel(err)
+		}
+		return false
+	})
+
+	if g.endStart(ctx) {
+		g.announce(StateRunning)
+		return nil, nil
+	}
+	if len(errs) == 0 {
+		interrupted = errors.Join(append([]error{context.Cause(ctx)}, cut...)...)
+	}
+	stopErr := g.stopAll(context.WithoutCancel(ctx))
+	return interrupted, errors.Join(append(errs, stopErr)...)
+}
+
+// beginStart moves from New to Starting.
+func (g *Group) beginStart(cancel context.CancelCauseFunc) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state == StateStopped && g.deps == nil:
+		return ErrStopped
+	case g.state != StateNew:
+		return ErrAlreadyStarted
+	}
+	deps, err := resolve(g.members)
+	if err != nil {
+		return err
+	}
+	g.deps, g.stopStart, g.state = deps, cancel, StateStarting
+	return nil
+}
+
+// endStart moves from Starting to Running, or to Stopping if something failed
+// or Stop was called. It reports which.
+func (g *Group) endStart(ctx context.Context) (running bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopStart = nil
+	running = ctx.Err() == nil
+	for _, m := range g.members {
+		running = running && m.begun
+	}
+	if running {
+		g.state = StateRunning
+		return true
+	}
+	g.beginStopLocked()
+	return false
+}
+
+// startMember starts a component within its limit, or makes a first attempt if
+// it is optional and leaves the rest to the background.
+func (g *Group) startMember(ctx context.Context, m *member) error {
+	m.begun = true
+	began := time.Now()
+	if m.opts.optional {
+		err := g.attempt(ctx, m, began, 1)
+		if err != nil && ctx.Err() == nil {
+			m.late = make(chan struct{})
+			go g.startLate(context.WithoutCancel(ctx), m, began)
+			return nil
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, g.startLimit(m), errStartTimeout)
+	defer cancel()
+	for n := 1; ; n++ {
+		err := g.attempt(ctx, m, began, n)
+		if err == nil || m.opts.retry == nil || final(err) {
+			return err
+		}
+		if m.opts.retry.Wait(ctx, n-1) != nil {
+			return err // the last failure says more than the end of the time
+		}
+	}
+}
+
+// startLate goes on trying to start an optional component until it has started
+// or the group stops.
+func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
+	defer close(m.late)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-g.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	pause := backoff.Policy{Min: DefaultRetryMin, Max: DefaultRetryMax}
+	if m.opts.retry != nil {
+		pause = *m.opts.retry
+	}
+	for n := 1; pause.Wait(ctx, n-1) == nil; n++ {
+		if err := g.attempt(ctx, m, began, n+1); err == nil {
+			return
+		}
+	}
+}
+
+// attempt calls Start once and records the outcome.
+func (g *Group) attempt(ctx context.Context, m *member, began time.Time, n int) error {
+	limited := ctx
+	if m.opts.optional { // the others are bounded over all attempts
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeoutCause(ctx, g.startLimit(m), errStartTimeout)
+		defer cancel()
+	}
+	g.update(m, func(r *Report) { r.State, r.Attempts = ComponentStarting, n })
+	err := call(limited, m.labelled, m.c.Start)
+	took := time.Since(began)
+	if err != nil {
+		err = &ComponentError{Name: m.name, Phase: PhaseStart, Err: err}
+	}
+	g.update(m, func(r *Report) {
+		r.Err = err
+		if err == nil {
+			r.State, r.Started = ComponentRunning, took
+		} else if !m.opts.optional {
+			r.State = ComponentFailed
+		}
+	})
+	g.observe(Event{Component: m.name, Phase: PhaseStart, Duration: took, Attempt: n, Err: err})
+	if f, ok := m.c.(Failer); ok && err == nil {
+		go g.watch(m, f)
+	}
+	return err
+}
+
+func (g *Group) startLimit(m *member) time.Duration {
+	if m.opts.startTimeout != 0 {
+		return limit(m.opts.startTimeout)
+	}
+	return limit(g.cfg.StartTimeout)
+}
+
+// final reports whether a start must not be tried again: a call that hangs may
+// still be at work, and a panic is a bug.
+func final(err error) bool {
+	if _, ok := errors.AsType[*HungError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*PanicError](err)
+	return ok
+}
+
+// watch waits for a running component to end by itself.
+func (g *Group) watch(m *member, f Failer) {
+	select {
+	case <-g.quit:
+		return
+	case err := <-f.Failed():
+		err = &ComponentError{Name: m.name, Phase: PhaseRun, Err: err}
+		g.observe(Event{Component: m.name, Phase: PhaseRun, Err: err})
+		g.mu.Lock()
+		m.report.State, m.report.Err = ComponentFailed, err
+		if !m.opts.optional {
+			g.failure = append(g.failure, err)
+		}
+		g.mu.Unlock()
+		if m.opts.optional {
+			return
+		}
+		select {
+		case g.failed <- err:
+		default: // an earlier failure has done it
+		}
+	}
+}
+
+// errorDetails returns the stacks that an error carries, for the log.
+func errorDetails(err error) slog.Attr {
+	if hung, ok := errors.AsType[*HungError](err); ok {
+		return slog.String("stacks", hung.Stacks)
+	}
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
+		return slog.String("stacks", string(panicked.Stack))
+	}
+	return slog.Attr{}
+}
