@@ -1,0 +1,110 @@
+package rediscache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Set stores value as JSON under key for ttl; 0 or less keeps it until it is
+// deleted. Any other program can read it. For more than an occasional value
+// use a namespace, see [Of].
+//
+// Errors: [ErrUnavailable] (the key is then remembered as invalid, see
+// Failure in the package documentation), [ErrTooLarge].
+func (c *Cache) Set(ctx context.Context, key string, value any, ttl time.Duration) error {
+	if err := checkKey(key); err != nil {
+		return opError("set", err)
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return opError("set", fmt.Errorf("encode: %w", err))
+	}
+	if int64(len(data)) > c.cfg.MaxValueBytes {
+		return opError("set", fmt.Errorf("%w: value of %d bytes", ErrTooLarge, len(data)))
+	}
+	c.counts.sets.Add(1)
+	return opError("set", c.write(ctx, key, data, ttl))
+}
+
+// Get decodes the JSON value under key into dst, a pointer. It returns
+// [ErrNotFound] if there is none; a value that is not JSON for dst counts as
+// none. Other errors: [ErrUnavailable].
+func (c *Cache) Get(ctx context.Context, key string, dst any) error {
+	if err := checkKey(key); err != nil {
+		return opError("get", err)
+	}
+	data, err := c.read(ctx, key)
+	if err != nil {
+		return opError("get", err)
+	}
+	if data == nil {
+		c.counts.misses.Add(1)
+		return ErrNotFound
+	}
+	if err := json.Unmarshal(data, dst); err != nil {
+		if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
+			return opError("get", err) // the caller's mistake, not the data's
+		}
+		c.counts.undecodable.Add(1)
+		c.counts.misses.Add(1)
+		return ErrNotFound
+	}
+	c.counts.hits.Add(1)
+	return nil
+}
+
+// Del deletes keys and returns how many of them existed. Keys of namespaces
+// are better deleted by [Namespace.Del], which also stops loads that are under
+// way. Errors: [ErrUnavailable]; the keys are then remembered and deleted when
+// Redis is back.
+func (c *Cache) Del(ctx context.Context, keys ...string) (int64, error) {
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return 0, opError("del", err)
+		}
+	}
+	c.counts.dels.Add(uint64(len(keys)))
+	n, err := c.unlink(ctx, keys)
+	return n, opError("del", err)
+}
+
+// checkKey refuses what can only be a mistake.
+func checkKey(key string) error {
+	if key == "" {
+		return errors.New("empty key")
+	}
+	if len(key) > maxKeyLen {
+		return fmt.Errorf("%w: key of %d bytes, more than %d", ErrTooLarge, len(key), maxKeyLen)
+	}
+	return nil
+}
+
+// maxKeyLen is far below Redis' 512 MB and far above any key with a meaning.
+const maxKeyLen = 64 << 10
+
+// unlink deletes keys on whatever nodes they are.
+func (c *Cache) unlink(ctx context.Context, keys []string) (int64, error) {
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	pipe := c.link.client.Pipeline()
+	var cmds []*redis.IntCmd
+	if c.link.cluster == nil {
+		cmds = append(cmds, pipe.Unlink(ctx, keys...))
+	} else { // keys of one command must share a slot
+		for _, key := range keys {
+			cmds = append(cmds, pipe.Unlink(ctx, key))
+		}
+	}
+	_, err := pipe.Exec(ctx)
+	var n int64
+	for _, cmd := range cmds {
+		n += cmd.Val()
+	}
+	return n, err
+}

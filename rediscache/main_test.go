@@ -1,0 +1,53 @@
+package rediscache_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/pedro-go/pedro/internal/leakcheck"
+	"github.com/pedro-go/pedro/rediscache"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+// open returns a started cache on cfg, stopped with the test.
+func open(tb testing.TB, cfg rediscache.Config, opts ...rediscache.Option) *rediscache.Cache {
+	tb.Helper()
+	opts = append([]rediscache.Option{rediscache.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	c, err := rediscache.New(cfg, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := c.Stop(ctx); err != nil {
+			tb.Errorf("stop: %v", err)
+		}
+	})
+	if err := c.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// fresh returns a started cache on an empty server of its own.
+func fresh(tb testing.TB, opts ...rediscache.Option) *rediscache.Cache {
+	tb.Helper()
+	return open(tb, rediscache.Config{URL: rediscachetest.Start(tb), Required: true}, opts...)
+}
+
+// eventually polls until ok, or fails the test with what after a generous time.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("not in time: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

@@ -1,0 +1,63 @@
+package rediscache
+
+// A State says how much of Redis the cache has.
+type State int
+
+const (
+	// StateNew: nobody has asked Redis anything yet.
+	StateNew State = iota
+	// StateUp: every node that was asked answers.
+	StateUp
+	// StateDegraded: some nodes of the Cluster are away.
+	StateDegraded
+	// StateDown: Redis is away. Loads go on from the loader; writes and
+	// deletes are remembered and made up for on return.
+	StateDown
+)
+
+// String returns new, up, degraded or down.
+func (s State) String() string {
+	switch s {
+	case StateNew:
+		return "new"
+	case StateUp:
+		return "up"
+	case StateDegraded:
+		return "degraded"
+	default:
+		return "down"
+	}
+}
+
+// MarshalText is String, for JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// State returns how much of Redis the cache has at this moment.
+func (c *Cache) State() State {
+	s, _ := c.link.gates.state()
+	return s
+}
+
+// updateState tells the log and the observers about a change. A gate calls it
+// from whatever goroutine noticed.
+func (c *Cache) updateState() {
+	c.stateMu.Lock()
+	defer c.stateMu.Unlock()
+	if c.ctx.Err() != nil {
+		return // stopping is no news
+	}
+	to, cause := c.link.gates.state()
+	from := State(c.state.Swap(int32(to))) //nolint:gosec // one of four
+	if from == to {
+		return
+	}
+	switch to {
+	case StateDown, StateDegraded:
+		c.log.Warn("redis is away", "state", to.String(), "error", cause)
+	default:
+		c.log.Info("redis is back", "state", to.String())
+	}
+	for _, f := range c.opts.onState {
+		f(to, cause)
+	}
+}

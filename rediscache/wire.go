@@ -1,0 +1,47 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// read returns the bytes under key, nil if there are none.
+func (c *Cache) read(ctx context.Context, key string) ([]byte, error) {
+	data, err := c.link.client.Get(ctx, key).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// write stores bytes under key for ttl; 0 or less means for ever.
+func (c *Cache) write(ctx context.Context, key string, data []byte, ttl time.Duration) error {
+	return c.link.client.Set(ctx, key, data, max(ttl, 0)).Err()
+}
+
+// writeIf stores bytes under key if what is there now begins with seal; an
+// empty seal means nothing. It reports whether it stored them.
+func (c *Cache) writeIf(ctx context.Context, key, seal string, data []byte, ttl time.Duration) (bool, error) {
+	ttl = max(ttl, 0)
+	if seal == "" {
+		err := c.link.client.SetArgs(ctx, key, data, redis.SetArgs{Mode: "NX", TTL: ttl}).Err()
+		if errors.Is(err, redis.Nil) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	n, err := writeIfScript.Run(ctx, c.link.client, []string{key}, seal, data, ttl.Milliseconds()).Int()
+	return n == 1, err
+}
+
+var writeIfScript = redis.NewScript(`
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+if tonumber(ARGV[3]) > 0 then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+end
+return 1`)
