@@ -137,8 +137,8 @@ func (c *Certificate) TLS() (tls.Certificate, error) {
 }
 
 // install copies the certificate, its key and its authority to where a server can read them.
-func (c *Certificate) install(s *server) (cert, key, ca string, err error) {
-	paths := []string{"server.pem", "server.key", "ca.pem"}
+func (c *Certificate) install(s *server, name string) (cert, key, ca string, err error) {
+	paths := []string{name + ".pem", name + ".key", "ca.pem"}
 	for i, from := range []string{c.CertFile, c.KeyFile, c.ca.File()} {
 		text, err := os.ReadFile(from)
 		if err != nil {

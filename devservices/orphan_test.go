@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/pedro-go/pedro/devservices"
@@ -84,7 +83,11 @@ func TestNothingOutlivesAKilledProcess(t *testing.T) {
 				t.Fatalf("processes of four servers: got %d, want 8 or more", len(v.PIDs))
 			}
 			if how == "kernel" {
-				if err := syscall.Kill(v.Watchdog, syscall.SIGKILL); err != nil {
+				watchdog, err := os.FindProcess(v.Watchdog)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := watchdog.Kill(); err != nil {
 					t.Fatal(err)
 				}
 			}

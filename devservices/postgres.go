@@ -113,7 +113,7 @@ func (p *Postgres) configure() error {
 		{"log_line_prefix", "%m [%p] "},
 	}
 	if p.opts.cert != nil {
-		cert, key, ca, err := p.opts.cert.install(p.server)
+		cert, key, ca, err := p.opts.cert.install(p.server, "server")
 		if err != nil {
 			return err
 		}
@@ -167,9 +167,11 @@ func (p *Postgres) Password() string { return p.password }
 
 // answers is the readiness probe: a start-up packet, to which a server that takes connections replies with a demand for
 // authentication, and one that does not yet with an error of class 57P03.
-func (p *Postgres) answers(ctx context.Context) error {
+func (p *Postgres) answers(ctx context.Context) error { return postgresAnswers(ctx, p.Addr()) }
+
+func postgresAnswers(ctx context.Context, addr string) error {
 	d := net.Dialer{Timeout: respTimeout}
-	conn, err := d.DialContext(ctx, "tcp", p.Addr())
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (o *redisOptions) tlsOptions() redisTLS {
 
 func (r *Redis) tlsConfig() ([]string, error) {
 	t := r.opts.tls
-	cert, key, ca, err := t.server.install(r.server)
+	cert, key, ca, err := t.server.install(r.server, "server")
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,11 @@
 // The shared server ends with the test binary. Packages that check for leaks end it themselves, by [Close] at the end of
 // TestMain.
 //
+// # Environment
+//
+// The first [Start] or [StartServer] unsets the PG* variables of the test binary (PGHOST, PGSERVICE, PGSSLMODE …), because
+// pgx mixes them into every address it is given.
+//
 // # What the package does not do
 //
 // It starts nothing if TEST_DATABASE_URL is set: databases are then made on, and dropped from, that server, whose user
@@ -31,6 +36,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +59,7 @@ func Start(tb testing.TB, opts ...Option) string {
 			opt(&o)
 		}
 	}
+	forgetLibpq()
 	h, err := theHost(tb.Context())
 	if err != nil {
 		giveUp(tb, err)
@@ -104,6 +111,7 @@ func Close() error {
 // start ends the test if there is nothing to start, and closes what it started when the test ends.
 func start[S interface{ Close() error }](tb testing.TB, f func(context.Context) (S, error)) S {
 	tb.Helper()
+	forgetLibpq()
 	s, err := f(tb.Context())
 	if err != nil {
 		giveUp(tb, err)
@@ -115,6 +123,15 @@ func start[S interface{ Close() error }](tb testing.TB, f func(context.Context) 
 	})
 	return s
 }
+
+// forgetLibpq unsets what libpq's users have in their environment.
+var forgetLibpq = sync.OnceFunc(func() {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") && name == strings.ToUpper(name) {
+			_ = os.Unsetenv(name)
+		}
+	}
+})
 
 func giveUp(tb testing.TB, err error) {
 	tb.Helper()

@@ -131,7 +131,7 @@ func TestAddressFromTheEnvironmentWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestAddressFromTheEnvironmentWins$", "-test.v")
-	cmd.Env = append(os.Environ(), "PGPOOLTEST_INNER=1", "TEST_DATABASE_URL="+server.URL())
+	cmd.Env = append(os.Environ(), "PGPOOLTEST_INNER=1", "TEST_DATABASE_URL="+server.URL(), "PGSERVICE=none", "PGSSLMODE=verify-full")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestAddressFromTheEnvironmentWins") {
 		t.Fatalf("run with TEST_DATABASE_URL: got %v\n%s", err, out)
