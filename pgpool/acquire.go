@@ -1,0 +1,289 @@
+package pgpool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
+
+	"github.com/pedro-go/pedro/internal/backoff"
+)
+
+// reconnect is the pause between attempts while the server is away.
+var reconnect = backoff.Policy{Min: 5 * time.Millisecond, Max: 250 * time.Millisecond}
+
+// pingIdle is how long a connection may be idle before it is pinged, to notice
+// a network that silently dropped it. What the server closed is seen without.
+const pingIdle = 30 * time.Second
+
+// acquire gets a connection within ConnectTimeout and ctx. While the server is
+// away, or refuses because it starts up, shuts down or is full, it is asked
+// again.
+func (n *node) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	start := clock()
+	patience := newPatience(ctx, n)
+	conn, err := n.px.Acquire(patience)
+	if err != nil {
+		conn, err = n.acquireAgain(ctx, patience, err)
+	}
+	armed := patience.end()
+	if armed || err != nil {
+		n.acquireWait.Observe(time.Duration(clock() - start))
+	} else {
+		n.acquireWait.Observe(0)
+	}
+	if err != nil {
+		return nil, n.acquireFailed(ctx, err, time.Duration(clock()-start))
+	}
+	return conn, nil
+}
+
+func (n *node) acquireAgain(ctx context.Context, patience *patience, err error) (*pgxpool.Conn, error) {
+	_ = patience.Done() // arms it
+	for attempt := 0; ; attempt++ {
+		if patience.Err() != nil || isPermanent(err) {
+			return nil, err
+		}
+		if refusesSettings(err) && *n.mode.Load() == PoolModeAuto {
+			n.setMode(PoolModeTransaction)
+			attempt = -1
+		} else if !errors.Is(err, errModeFound) {
+			if backoffErr := reconnect.Wait(patience, attempt); backoffErr != nil {
+				return nil, err
+			}
+		}
+		var conn *pgxpool.Conn
+		if conn, err = n.px.Acquire(patience); err == nil {
+			return conn, nil
+		}
+	}
+}
+
+// isPermanent reports whether a connection attempt will fail the same way
+// again.
+func isPermanent(err error) bool {
+	if errors.Is(err, puddle.ErrClosedPool) {
+		return true
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pgErr.Code {
+		case "28P01", "28000", "3D000", "42501", "42704", "22023":
+			return true // password, role, database, privilege, setting
+		}
+		return strings.Contains(pgErr.Message, "Tenant or user not found")
+	}
+	text := err.Error()
+	return strings.Contains(text, "x509:") || strings.Contains(text, "server refused TLS connection") ||
+		strings.Contains(text, "pgpool: password:")
+}
+
+// acquireFailed says why there is no connection.
+func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duration) error {
+	if errors.Is(err, puddle.ErrClosedPool) {
+		return ErrClosed
+	}
+	if isPermanent(err) {
+		return n.describeConnect(err)
+	}
+	if last := n.lastConnectErr.Load(); last != nil && isContext(err) {
+		err = *last // more telling than the end of our patience
+	}
+	if !isContext(err) {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", n.describeConnect(err), context.Cause(ctx))
+		}
+		return n.describeConnect(err)
+	}
+	n.exhausted.Add(1)
+	cause := err
+	if ctx.Err() != nil {
+		cause = context.Cause(ctx)
+	}
+	return &ExhaustedError{
+		Waited: waited, MaxConns: n.pool.cfg.MaxConns, Waiting: n.waiting.Load(), Holders: n.holders(),
+		InTx: txFrom(ctx, n.pool) != nil, Err: cause,
+	}
+}
+
+func (n *node) describeConnect(err error) error {
+	if hint := connectHint(n.px.Config().ConnConfig.Host, err); hint != "" {
+		return fmt.Errorf("%w: %s: %w (%s)", ErrUnavailable, n.name, err, hint)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, n.name, err)
+}
+
+// connectFailed notes why a connection could not be made.
+func (n *node) connectFailed(err error) {
+	if errors.Is(err, errNotStarted) {
+		return
+	}
+	n.lastConnectErr.Store(&err)
+	n.errs.count(err)
+}
+
+// shouldPing decides on an idle connection. A look at the socket tells whether
+// the server has closed it.
+func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bool {
+	w := wireOf(params.Conn)
+	if w.flagged.Load() {
+		w.settle()
+		w.flagged.Store(false)
+		return true
+	}
+	switch w.peeker.peek() {
+	case alive:
+		return params.IdleDuration > pingIdle
+	case dead:
+		w.doomed.Store(true)
+		return false
+	case pending:
+		return true
+	default:
+		return params.IdleDuration > time.Second
+	}
+}
+
+// prepareConn drops connections that must not be used again.
+func (n *node) prepareConn(_ context.Context, conn *pgx.Conn) (bool, error) {
+	if wireOf(conn).doomed.Load() {
+		n.peeked.Add(1)
+		return false, nil
+	}
+	return true, nil
+}
+
+// holders lists who holds connections, longest first.
+func (n *node) holders() []Holder {
+	now := clock()
+	var list []Holder
+	n.conns.Lock()
+	defer n.conns.Unlock()
+	for w, conn := range n.conns.set {
+		u := &w.usage
+		u.mu.Lock()
+		if u.acquired != 0 {
+			list = append(list, Holder{
+				PID: conn.PID(), Held: time.Duration(now - u.acquired), SQL: u.sql,
+				Active: u.started != 0, InTx: u.inTx, Stack: stackOf(u.callers[:u.depth]),
+			})
+		}
+		u.mu.Unlock()
+	}
+	slices.SortFunc(list, func(a, b Holder) int { return cmp.Compare(b.Held, a.Held) })
+	return list
+}
+
+// stackOf names the callers outside of this package and pgx, innermost first.
+func stackOf(pcs []uintptr) string {
+	if len(pcs) == 0 {
+		return ""
+	}
+	var places []string
+	frames := runtime.CallersFrames(pcs)
+	for {
+		frame, more := frames.Next()
+		inside := strings.Contains(frame.Function, "/pgpool.") || strings.Contains(frame.Function, "/pgxpool.") || strings.HasPrefix(frame.Function, "runtime.")
+		if !inside && frame.File != "" {
+			places = append(places, fmt.Sprintf("%s:%d", frame.File, frame.Line))
+		}
+		if !more || len(places) == 3 {
+			return strings.Join(places, " < ")
+		}
+	}
+}
+
+// A patience is the context of one acquire: the caller's context with the
+// ConnectTimeout. An acquire that finds a free connection looks at Done once;
+// only the second look means that it waits, and only then are the timer and the
+// link to the caller's context made. That keeps the usual acquire free of
+// allocations, where context.WithTimeout costs five.
+type patience struct {
+	context.Context // the caller's: values and deadline
+
+	node  *node
+	looks atomic.Int32
+	done  chan struct{}
+
+	mu       sync.Mutex
+	err      error
+	timer    *time.Timer
+	unlink   func() bool
+	finished bool
+}
+
+var patiences = sync.Pool{New: func() any { return &patience{done: make(chan struct{})} }}
+
+func newPatience(ctx context.Context, n *node) *patience {
+	p := patiences.Get().(*patience) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	p.Context, p.node = ctx, n
+	p.looks.Store(0)
+	return p
+}
+
+// Done implements context.Context.
+func (p *patience) Done() <-chan struct{} {
+	if p.looks.Add(1) == 2 {
+		p.arm()
+	}
+	return p.done
+}
+
+// Err implements context.Context.
+func (p *patience) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *patience) arm() {
+	p.node.waiting.Add(1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(p.node.pool.cfg.ConnectTimeout, func() { p.cancel(context.DeadlineExceeded) })
+	if ctx := p.Context; ctx.Done() != nil {
+		p.unlink = context.AfterFunc(ctx, func() { p.cancel(ctx.Err()) })
+	}
+}
+
+func (p *patience) cancel(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && !p.finished {
+		p.err = err
+		close(p.done)
+	}
+}
+
+// end releases the patience and reports whether it was needed. One that was
+// armed may still be looked at by a connection attempt in the background, so it
+// is not used again.
+func (p *patience) end() (armed bool) {
+	if p.looks.Load() < 2 {
+		p.Context, p.node = nil, nil
+		patiences.Put(p)
+		return false
+	}
+	p.node.waiting.Add(-1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
+	p.timer.Stop()
+	if p.unlink != nil {
+		p.unlink()
+	}
+	return true
+}

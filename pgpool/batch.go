@@ -1,0 +1,462 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// BatchInsert inserts rows into a table and returns how many were inserted or
+// updated: all of them, or none and an error. The table's name may have a
+// schema.
+//
+// T is a struct, or a pointer to one, whose fields are the columns, as for
+// Select: by `db` tag, or else by name in snake case. Omit leaves columns to
+// their defaults.
+//
+// Few rows go as one pipeline of INSERTs, many by COPY, and many with a
+// conflict option by COPY into a temporary table and one INSERT from there. A
+// value that does not fit gives a *RowError. The statement and query timeouts
+// apply to the whole of it.
+//
+// With a Pool it is one transaction, which joins that of ctx, if any. With a
+// pgx.Tx it is a part of that.
+func BatchInsert[T any](ctx context.Context, q Querier, table string, rows []T, opts ...BatchOption) (int64, error) {
+	b, err := newBatch[T](table, opts)
+	if err != nil {
+		return 0, err
+	}
+	b.total = len(rows)
+	b.next, b.stop = sliceSource(rows)
+	return b.insert(ctx, q)
+}
+
+// BatchInsertSeq is BatchInsert for rows that come one by one, in constant
+// memory. The sequence is read on another goroutine, and only once; if the
+// insert fails it is not read to its end.
+func BatchInsertSeq[T any](ctx context.Context, q Querier, table string, rows iter.Seq[T], opts ...BatchOption) (int64, error) {
+	b, err := newBatch[T](table, opts)
+	if err != nil {
+		return 0, err
+	}
+	b.total = -1
+	b.next, b.stop = seqSource(rows)
+	return b.insert(ctx, q)
+}
+
+// BatchInsertReturning is BatchInsert with a RETURNING clause: it returns what
+// the inserted or updated rows became, in the order of rows. R is a struct, of
+// which each field is a column of the table, or the type of the one column that
+// Returning names. Rows that OnConflictDoNothing left out are missing.
+func BatchInsertReturning[T, R any](ctx context.Context, q Querier, table string, rows []T, opts ...BatchOption) ([]R, error) {
+	b, err := newBatch[T](table, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.returns(reflect.TypeFor[R]()); err != nil {
+		return nil, err
+	}
+	list := []R{}
+	b.collect = func(rows pgx.Rows) error {
+		var row, zero R
+		s, err := newScan(&row, rows)
+		if err != nil {
+			return err
+		}
+		defer s.free()
+		for rows.Next() {
+			row = zero
+			if err := s.scan(rows); err != nil {
+				return err
+			}
+			list = append(list, row)
+		}
+		return nil
+	}
+	b.total = len(rows)
+	b.next, b.stop = sliceSource(rows)
+	if _, err := b.insert(ctx, q); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// A BatchOption changes how rows are inserted.
+type BatchOption func(*batch)
+
+// OnConflictDoNothing leaves out rows that conflict with existing ones, or with
+// earlier ones of the batch: on the unique constraint over these columns, or
+// any if none are given.
+func OnConflictDoNothing(columns ...string) BatchOption {
+	return func(b *batch) { b.conflict, b.keys = "nothing", columns }
+}
+
+// OnConflictUpdate updates existing rows with the same values in these columns,
+// over which a unique constraint must exist: all other columns of the batch are
+// set. Of several rows with the same key in a batch the last one counts.
+func OnConflictUpdate(keys ...string) BatchOption {
+	return func(b *batch) { b.conflict, b.keys = "update", keys }
+}
+
+// Omit leaves columns out, so that the table's defaults apply: an id that a
+// sequence assigns, a time of creation.
+func Omit(columns ...string) BatchOption {
+	return func(b *batch) { b.omit = append(b.omit, columns...) }
+}
+
+// Returning names the columns that BatchInsertReturning returns; without it,
+// they are the fields of R.
+func Returning(columns ...string) BatchOption {
+	return func(b *batch) { b.returning = columns }
+}
+
+// WithProgress has f told how many rows have been sent, about every percent or
+// every 1000 rows, and at the end. total is -1 for a sequence. f runs on
+// another goroutine, one call after the other, and delays the insert. What was
+// sent is not yet committed.
+func WithProgress(f func(done, total int)) BatchOption { return func(b *batch) { b.progress = f } }
+
+// A RowError is a row that could not be inserted. Nothing was.
+type RowError struct {
+	Row    int    // its index, from 0
+	Column string // the column at fault, "" if unknown
+	Err    error
+}
+
+// Error names row and column.
+func (e *RowError) Error() string {
+	if e.Column == "" {
+		return fmt.Sprintf("pgpool: batch insert: row %d: %v", e.Row, e.Err)
+	}
+	return fmt.Sprintf("pgpool: batch insert: row %d, column %q: %v", e.Row, e.Column, e.Err)
+}
+
+// Unwrap returns the cause, such as a *pgconn.PgError.
+func (e *RowError) Unwrap() error { return e.Err }
+
+// fewRows is up to where single INSERTs, pipelined, beat COPY, which takes more
+// round trips.
+const fewRows = 50
+
+// A batch is one BatchInsert.
+type batch struct {
+	table     pgx.Identifier
+	fields    []field
+	columns   []string
+	conflict  string // "", "nothing", "update"
+	keys      []string
+	omit      []string
+	returning []string
+	collect   func(pgx.Rows) error
+	progress  func(done, total int)
+
+	total int // -1: unknown
+	next  func() (reflect.Value, bool)
+	stop  func()
+}
+
+func newBatch[T any](table string, opts []BatchOption) (*batch, error) {
+	typ := reflect.TypeFor[T]()
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	s := shapeOf(typ)
+	if s == nil {
+		return nil, fmt.Errorf("pgpool: batch insert: rows must be structs, not %v", typ)
+	}
+	b := &batch{table: tableOf(table)}
+	if len(b.table) == 0 {
+		return nil, errors.New("pgpool: batch insert: the name of the table is empty")
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(b)
+		}
+	}
+	for _, f := range s.fields {
+		if !slices.Contains(b.omit, f.column) {
+			b.fields = append(b.fields, f)
+			b.columns = append(b.columns, f.column)
+		}
+	}
+	if len(b.fields) == 0 {
+		return nil, fmt.Errorf("pgpool: batch insert: %v has no columns", typ)
+	}
+	if b.conflict == "update" && len(b.keys) == 0 {
+		return nil, errors.New("pgpool: batch insert: OnConflictUpdate needs the columns of a unique constraint")
+	}
+	for _, column := range b.omit {
+		if _, ok := s.byName[fold(column)]; !ok {
+			return nil, fmt.Errorf("pgpool: batch insert: Omit(%q): %v has no such column", column, typ)
+		}
+	}
+	return b, nil
+}
+
+// returns derives the RETURNING clause from the type of its rows.
+func (b *batch) returns(typ reflect.Type) error {
+	if len(b.returning) > 0 {
+		return nil
+	}
+	s := shapeOf(typ)
+	if s == nil {
+		return fmt.Errorf("pgpool: batch insert: to return %v, name its column with Returning", typ)
+	}
+	for _, f := range s.fields {
+		b.returning = append(b.returning, f.column)
+	}
+	return nil
+}
+
+// insert chooses the way.
+func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) {
+	defer b.stop()
+	few, more := b.take(fewRows)
+	switch {
+	case len(few) == 0:
+		return 0, nil
+	case !more:
+		count, err := b.pipeline(ctx, q, few)
+		if _, encoding := errors.AsType[pgx.ErrPreprocessingBatch](err); !encoding {
+			return count, err
+		}
+		// pgx could not encode a value and does not say of which row. Nothing
+		// was sent; our own encoder says it.
+	}
+	b.unread(few)
+	if b.conflict == "" && b.collect == nil {
+		return b.onConn(ctx, q, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, b.table, false) })
+	}
+	return b.staged(ctx, q)
+}
+
+// take reads up to n rows and tells whether there are more.
+func (b *batch) take(n int) (rows []reflect.Value, more bool) {
+	if b.total > n {
+		return []reflect.Value{{}}, true // no need to look
+	}
+	for len(rows) <= n {
+		v, ok := b.next()
+		if !ok {
+			return rows, false
+		}
+		rows = append(rows, v)
+	}
+	return rows, true
+}
+
+// unread puts rows back that take has read.
+func (b *batch) unread(rows []reflect.Value) {
+	if !rows[0].IsValid() {
+		return
+	}
+	next := b.next
+	b.next = func() (reflect.Value, bool) {
+		if len(rows) == 0 {
+			return next()
+		}
+		v := rows[0]
+		rows = rows[1:]
+		return v, true
+	}
+}
+
+// pipeline sends one INSERT a row, all at once and in one transaction.
+func (b *batch) pipeline(ctx context.Context, q Querier, rows []reflect.Value) (int64, error) {
+	sql := b.insertSQL(b.placeholders())
+	var queued pgx.Batch
+	for i, row := range rows {
+		args, err := b.args(i, row)
+		if err != nil {
+			return 0, err
+		}
+		queued.Queue(sql, args...)
+	}
+	results := q.SendBatch(ctx, &queued)
+	var count int64
+	for i := range rows {
+		n, err := b.result(results)
+		if err != nil {
+			if closeErr := results.Close(); closeErr != nil {
+				err = closeErr // the same error, explained
+			}
+			return 0, b.explain(err, i)
+		}
+		count += n
+	}
+	if err := results.Close(); err != nil {
+		return 0, b.explain(err, -1)
+	}
+	if b.progress != nil {
+		b.progress(len(rows), len(rows))
+	}
+	return count, nil
+}
+
+// result reads the reply to one INSERT.
+func (b *batch) result(results pgx.BatchResults) (int64, error) {
+	if b.collect == nil {
+		tag, err := results.Exec()
+		return tag.RowsAffected(), err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return 0, err
+	}
+	err = b.collect(rows)
+	rows.Close()
+	if rowsErr := rows.Err(); rowsErr != nil {
+		return 0, rowsErr
+	}
+	return rows.CommandTag().RowsAffected(), err
+}
+
+func (b *batch) args(i int, row reflect.Value) ([]any, error) {
+	args := make([]any, len(b.fields))
+	for k, f := range b.fields {
+		v := row.FieldByIndex(f.path)
+		if err := checkText(v); err != nil {
+			return nil, &RowError{Row: i, Column: f.column, Err: err}
+		}
+		args[k] = v.Interface()
+	}
+	return args, nil
+}
+
+var errNUL = errors.New("the text contains a NUL byte, which PostgreSQL cannot store")
+
+func checkText(v reflect.Value) error {
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
+	if v.Kind() == reflect.String && strings.IndexByte(v.String(), 0) >= 0 {
+		return errNUL
+	}
+	return nil
+}
+
+// staged copies into a temporary table and inserts from there.
+func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) {
+	stage := pgx.Identifier{"pgpool_stage_" + strings.ReplaceAll(newLedgerID(), "-", "")}
+	err = inTx(ctx, q, func(ctx context.Context, tx Querier) error {
+		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.columnList("")+
+			", 0::bigint as pgpool_row from "+b.table.Sanitize()+" with no data")
+		if err != nil {
+			return err
+		}
+		if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, stage, true) }); err != nil {
+			return err
+		}
+		source := "select " + b.columnList("") + " from " + stage.Sanitize()
+		if b.conflict == "update" {
+			source = "select " + b.columnList("") + " from (select distinct on (" + quoteList(b.keys) + ") * from " + stage.Sanitize() +
+				" order by " + quoteList(b.keys) + ", pgpool_row desc) s"
+		}
+		sql := b.insertSQL(source + " order by pgpool_row")
+		if b.collect == nil {
+			tag, err := tx.Exec(ctx, sql)
+			count = tag.RowsAffected()
+			return err
+		}
+		rows, err := tx.Query(ctx, sql)
+		if err != nil {
+			return err
+		}
+		err = b.collect(rows)
+		rows.Close()
+		count = rows.CommandTag().RowsAffected()
+		return errors.Join(rows.Err(), err)
+	})
+	if err != nil {
+		return 0, b.explain(err, -1)
+	}
+	return count, nil
+}
+
+func (b *batch) insertSQL(source string) string {
+	sql := "insert into " + b.table.Sanitize() + " (" + b.columnList("") + ") " + source
+	var target string
+	if len(b.keys) > 0 {
+		target = " (" + quoteList(b.keys) + ")"
+	}
+	switch b.conflict {
+	case "nothing":
+		sql += " on conflict" + target + " do nothing"
+	case "update":
+		var sets []string
+		for _, c := range b.columns {
+			if !slices.Contains(b.keys, c) {
+				sets = append(sets, quote(c)+" = excluded."+quote(c))
+			}
+		}
+		if len(sets) == 0 {
+			sql += " on conflict" + target + " do nothing"
+		} else {
+			sql += " on conflict" + target + " do update set " + strings.Join(sets, ", ")
+		}
+	}
+	if b.collect != nil {
+		sql += " returning " + quoteList(b.returning)
+	}
+	return sql
+}
+
+func (b *batch) placeholders() string {
+	var s strings.Builder
+	s.WriteString("values (")
+	for i := range b.columns {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		fmt.Fprintf(&s, "$%d", i+1)
+	}
+	s.WriteByte(')')
+	return s.String()
+}
+
+func (b *batch) columnList(prefix string) string {
+	list := make([]string, len(b.columns))
+	for i, c := range b.columns {
+		list[i] = prefix + quote(c)
+	}
+	return strings.Join(list, ", ")
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func quoteList(names []string) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = quote(name)
+	}
+	return strings.Join(list, ", ")
+}
+
+// explain finds row and column in an error of the server.
+func (b *batch) explain(err error, row int) error {
+	if _, ok := errors.AsType[*RowError](err); ok {
+		return err
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return fmt.Errorf("pgpool: batch insert: %w", err)
+	}
+	column := pgErr.ColumnName
+	if at, name := whereOf(pgErr.Where); at > 0 {
+		row = at - 1
+		if name != "" {
+			column = name
+		}
+	}
+	if row < 0 {
+		return fmt.Errorf("pgpool: batch insert: %w", err)
+	}
+	return &RowError{Row: row, Column: column, Err: err}
+}

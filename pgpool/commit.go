@@ -1,0 +1,194 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pedro-go/pedro/internal/backoff"
+)
+
+// commit ends the transaction. If it is to be run again, again says with which
+// pauses.
+func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
+	if err := t.enter(); err != nil { // its rows are still open, or another goroutine uses it
+		t.rollback(ctx)
+		return nil, fmt.Errorf("pgpool: commit: %w", err)
+	}
+	switch {
+	case t.unsent():
+		t.finish()
+		return nil, nil
+	case t.lost || t.c.IsClosed():
+		t.rollback(ctx)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("pgpool: commit: %w", context.Cause(ctx))
+		}
+		return afterLoss, fmt.Errorf("%w: the connection was lost before commit", ErrUnavailable)
+	case ctx.Err() != nil:
+		t.rollback(ctx)
+		return nil, fmt.Errorf("pgpool: commit: %w", context.Cause(ctx))
+	case t.c.PgConn().TxStatus() != 'T': // fn hid the error of a statement
+		t.rollback(ctx)
+		return t.verdict(nil), fmt.Errorf("pgpool: commit: an earlier statement failed: %w", pgx.ErrTxCommitRollback)
+	}
+	t.w.prefix.drop() // a savepoint that is still to be released ends with the transaction
+	xid, epoch := t.identity()
+
+	// The outcome must be known, so the context cannot interrupt from here on.
+	ctx = context.WithoutCancel(ctx)
+	runs := t.w.runs.Load()
+	tag, err := t.commitStatement(ctx)
+	switch {
+	case err == nil && tag == "ROLLBACK":
+		t.finish()
+		return t.verdict(nil), fmt.Errorf("pgpool: commit: an earlier statement failed: %w", pgx.ErrTxCommitRollback)
+	case err == nil:
+		t.finish()
+		return nil, nil
+	case isServerReply(err): // such as a deferred constraint
+		err = t.note(ctx, err)
+		t.rollback(ctx)
+		return t.verdict(err), err
+	case t.w.runs.Load() == runs || t.opts.readOnly: // COMMIT never left, or it does not matter
+		t.rollback(ctx)
+		return afterLoss, fmt.Errorf("%w: the connection was lost before commit: %w", ErrUnavailable, err)
+	}
+	old := t.c.PgConn().PID()
+	t.rollback(ctx) // only gives the dead connection back
+	return t.resolve(ctx, outcome{xid: xid, epoch: epoch, ledger: t.opts.ledger, id: t.id, pid: old}, err)
+}
+
+// commitStatement sends COMMIT and returns what the server made of it.
+func (t *tx) commitStatement(ctx context.Context) (string, error) {
+	tag, err := t.c.Exec(ctx, "commit")
+	return tag.String(), err
+}
+
+// identity returns what BEGIN told about the transaction.
+func (t *tx) identity() (xid, epoch string) {
+	if answer := t.w.prefix.answer(0); len(answer) > 0 {
+		xid = answer[0]
+		if t.asksEpoch && len(answer) > 1 {
+			t.w.epoch = answer[1]
+		}
+	}
+	return xid, t.w.epoch
+}
+
+// resolve finds out what became of a COMMIT whose reply was lost.
+func (t *tx) resolve(ctx context.Context, o outcome, lost error) (*backoff.Policy, error) {
+	p := t.pool
+	start := time.Now()
+	committed, err := o.find(ctx, t.node)
+	if err != nil {
+		p.tx.unknown.Add(1)
+		p.opts.logger.ErrorContext(ctx, "commit outcome unknown", "xid", o.xid, "error", err)
+		return nil, fmt.Errorf("%w: %w: %w", ErrCommitUnknown, lost, err)
+	}
+	p.tx.resolved.Add(1)
+	p.opts.logger.InfoContext(ctx, "lost commit resolved", "xid", o.xid, "committed", committed, "took", time.Since(start))
+	if committed {
+		return nil, nil
+	}
+	return afterLoss, fmt.Errorf("%w: the connection was lost during commit, which did not happen: %w", ErrUnavailable, lost)
+}
+
+// resolveTimeout bounds the search for an outcome: long enough for a server
+// to recover from a crash.
+const resolveTimeout = 30 * time.Second
+
+// An outcome is a transaction whose COMMIT was sent and not answered.
+type outcome struct {
+	xid, epoch string
+	ledger, id string
+	pid        uint32
+}
+
+var (
+	errOtherEpoch = errors.New("the server crashed or was replaced meanwhile, so its transaction ids mean others")
+	errNoXID      = errors.New("the server does not tell transaction ids and their fate")
+	errInProgress = errors.New("the transaction is still in progress")
+	errStandby    = errors.New("the server is a standby")
+)
+
+// find asks the server until it tells.
+func (o outcome) find(ctx context.Context, n *node) (committed bool, err error) {
+	if o.ledger == "" && (o.xid == "" || o.epoch == "") {
+		return false, errNoXID
+	}
+	if _, err := strconv.ParseUint(o.xid, 10, 64); err != nil {
+		return false, errNoXID
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	polls := backoff.Policy{Min: 2 * time.Millisecond, Max: 100 * time.Millisecond}
+	for attempt := 0; ; attempt++ {
+		committed, err = o.ask(ctx, n, attempt)
+		switch {
+		case err == nil, errors.Is(err, errOtherEpoch), errors.Is(err, ErrClosed):
+			return committed, err
+		case polls.Wait(ctx, attempt) != nil:
+			return false, err
+		}
+	}
+}
+
+// ask asks once. Any error but errOtherEpoch may go away.
+func (o outcome) ask(ctx context.Context, n *node, attempt int) (committed bool, err error) {
+	conn, err := n.acquire(Outside(ctx))
+	if err != nil {
+		return false, err
+	}
+	defer conn.Release()
+	// One message, so that the status is of the epoch that it says. A status
+	// that is an error (an id that was never given out) leaves the first result.
+	results, err := conn.Conn().PgConn().Exec(ctx, "select pg_is_in_recovery()::text, "+epochSQL+"; select pg_xact_status('"+o.xid+"'::xid8)").ReadAll()
+	if len(results) == 0 || len(results[0].Rows) == 0 {
+		return false, fmt.Errorf("no answer: %w", err)
+	}
+	if string(results[0].Rows[0][0]) == "true" {
+		return false, errStandby
+	}
+	if err != nil && Code(err) != "22023" {
+		return false, err
+	}
+	status := "aborted" // an id from the future: the server lost the transaction in a crash
+	if err == nil {
+		status = string(results[1].Rows[0][0])
+	}
+	if status == "in progress" {
+		o.hurry(ctx, conn.Conn(), attempt)
+		return false, errInProgress
+	}
+	if o.ledger != "" {
+		return o.fence(ctx, conn.Conn())
+	}
+	switch {
+	case status == "aborted":
+		return false, nil
+	case status == "committed" && string(results[0].Rows[0][1]) == o.epoch:
+		return true, nil
+	default: // another epoch, or too old to know
+		return false, errOtherEpoch
+	}
+}
+
+// hurry ends the session of a transaction that will never hear its COMMIT. One
+// that is busy with it gets more time.
+func (o outcome) hurry(ctx context.Context, conn *pgx.Conn, attempt int) {
+	state := "state like 'idle%'"
+	switch {
+	case attempt < 3:
+		return
+	case attempt > 15:
+		state = "true"
+	}
+	id, _ := strconv.ParseUint(o.xid, 10, 64)
+	_, _ = conn.PgConn().Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where backend_xid::text = '"+
+		strconv.FormatUint(id&0xffffffff, 10)+"' and pid <> pg_backend_pid() and "+state).ReadAll() // the next poll tells whether it helped
+}

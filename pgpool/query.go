@@ -1,0 +1,317 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// A Querier runs statements: a *Pool, what Replica returns, a pgx.Tx, a
+// *pgx.Conn, a *pgxpool.Pool. The methods are pgx's; sqlc's generated DBTX is a
+// part of it.
+type Querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
+}
+
+// maxReplays bounds how often one call is repeated for lost connections. Each
+// time, acquire has waited for the server.
+const maxReplays = 10
+
+// nothingRan reports whether a failed statement is certain not to have been
+// executed, so that it can be repeated whatever it is: no byte of it was sent
+// on a connection that is gone, or its prepared form was out of date.
+func nothingRan(ctx context.Context, conn *pgx.Conn, w *wire, runs uint64, err error) bool {
+	if isStalePlan(err) {
+		return true
+	}
+	return conn.IsClosed() && w.runs.Load() == runs && ctx.Err() == nil && !w.flagged.Load()
+}
+
+// lost reports whether a statement failed because its connection is gone, by
+// no wish of ours.
+func lost(ctx context.Context, conn *pgx.Conn, w *wire) bool {
+	return conn.IsClosed() && ctx.Err() == nil && !w.flagged.Load()
+}
+
+// exec runs one statement by itself. It may be a write, and so is repeated only
+// if nothing ran.
+func (n *node) exec(ctx context.Context, sql string, args []any) (pgconn.CommandTag, error) {
+	for attempt := 0; ; attempt++ {
+		conn, err := n.acquire(ctx)
+		if err != nil {
+			return pgconn.CommandTag{}, err
+		}
+		c := conn.Conn()
+		w := wireOf(c)
+		runs := w.runs.Load()
+		tag, err := c.Exec(ctx, sql, args...)
+		if err == nil {
+			err = n.noteWrite(ctx, c)
+			conn.Release()
+			return tag, err
+		}
+		again := attempt < maxReplays && nothingRan(ctx, c, w, runs, err)
+		err = w.explain(ctx, err)
+		conn.Release()
+		if !again {
+			return tag, err
+		}
+		n.retried.Add(1)
+	}
+}
+
+// A run is one query on its way: on which connection, and whether it may be
+// sent again.
+type run struct {
+	node *node
+	sql  string
+	args []any
+
+	conn     *pgxpool.Conn
+	wire     *wire
+	runs     uint64
+	attempt  int
+	readOnly bool  // this attempt is a repetition of something that may have run
+	first    error // why the first attempt failed, if this is a repetition
+}
+
+// open sends the query on a fresh connection.
+//
+// A query whose connection was lost after it was sent may have run, and may
+// have written. It is repeated in a read-only transaction: if it only reads,
+// the answer is right; if it writes, the server refuses and the caller gets the
+// first error. So no write happens twice, and nobody has to guess from the text
+// of a statement what it does.
+func (r *run) open(ctx context.Context) (pgx.Rows, error) {
+	conn, err := r.node.acquire(ctx)
+	if err != nil {
+		return nil, r.worse(err)
+	}
+	c := conn.Conn()
+	r.conn, r.wire = conn, wireOf(c)
+	if r.readOnly {
+		r.wire.prefix.add(beginReadOnly)
+		r.wire.readOnly = true
+	}
+	r.runs = r.wire.runs.Load()
+	rows, _ := c.Query(ctx, r.sql, r.args...) //nolint:sqlclosecheck,rowserrcheck // closed by close, which looks at Err too
+	return rows, nil
+}
+
+// close ends the attempt: rows are closed and the connection is released. again
+// tells to call open once more; otherwise err is the outcome. consumed says
+// that the caller has seen rows, and so cannot begin anew.
+func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bool, err error) {
+	rows.Close()
+	c, w := r.conn.Conn(), r.wire
+	if err = rows.Err(); err != nil && !consumed && r.attempt < maxReplays {
+		switch {
+		case nothingRan(ctx, c, w, r.runs, err):
+			again = true
+		case lost(ctx, c, w):
+			again = true
+			r.readOnly = true
+		}
+	}
+	if err != nil {
+		err = w.explain(ctx, err)
+	}
+	if w.readOnly {
+		w.prefix.reset()
+		if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
+			_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // a read-only transaction has nothing to keep
+		}
+		w.readOnly = false
+	}
+	r.conn.Release()
+	r.conn = nil
+	if again {
+		r.attempt++
+		r.node.retried.Add(1)
+		if r.first == nil {
+			r.first = err
+		}
+		return true, err
+	}
+	if err != nil && r.readOnly && Code(err) == "25006" {
+		return false, r.first // it writes, and may have done so
+	}
+	return false, err
+}
+
+// worse chooses between the error of an acquire and that of the attempt before.
+func (r *run) worse(err error) error {
+	if r.first != nil {
+		return errors.Join(r.first, err)
+	}
+	return err
+}
+
+// read runs a query and hands its rows to each, anew if it is repeated.
+func (n *node) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+	r := run{node: n, sql: sql, args: args}
+	for {
+		rows, err := r.open(ctx)
+		if err != nil {
+			return err
+		}
+		readErr := each(rows)
+		again, err := r.close(ctx, rows, false)
+		switch {
+		case again:
+		case err != nil:
+			return err
+		default:
+			return readErr
+		}
+	}
+}
+
+// query runs a query and returns its open rows.
+func (n *node) query(ctx context.Context, sql string, args []any) (*poolRows, error) {
+	p := &poolRows{ctx: ctx, run: run{node: n, sql: sql, args: args}}
+	for {
+		rows, err := p.run.open(ctx)
+		if err != nil {
+			p.err = err
+			return p, err
+		}
+		// The first row, or the error instead, arrives with the reply to the
+		// query. As long as the caller has seen nothing, it can be repeated.
+		if p.more = rows.Next(); p.more || rows.Err() == nil {
+			p.Rows, p.primed = rows, true
+			if !p.more {
+				p.Close()
+			}
+			return p, p.err
+		}
+		if again, err := p.run.close(ctx, rows, false); !again {
+			p.err = err
+			return p, err
+		}
+	}
+}
+
+// poolRows are open rows of a pool's query. The connection goes back when they
+// are closed.
+type poolRows struct {
+	pgx.Rows // nil if there never were any
+
+	ctx    context.Context //nolint:containedctx // of the query, for as long as its rows are open
+	run    run
+	primed bool // the first Next has been done
+	more   bool // and found a row
+	closed bool
+	err    error
+}
+
+// Next implements pgx.Rows.
+func (r *poolRows) Next() bool {
+	switch {
+	case r.Rows == nil || r.closed:
+		return false
+	case r.primed:
+		r.primed = false
+	default:
+		r.more = r.Rows.Next()
+	}
+	if !r.more {
+		r.Close()
+	}
+	return r.more
+}
+
+// Scan implements pgx.Rows.
+func (r *poolRows) Scan(dest ...any) error {
+	if r.Rows == nil || r.closed {
+		return r.failed()
+	}
+	err := r.Rows.Scan(dest...)
+	if err != nil {
+		r.Close()
+	}
+	return err
+}
+
+// Values implements pgx.Rows.
+func (r *poolRows) Values() ([]any, error) {
+	if r.Rows == nil || r.closed {
+		return nil, r.failed()
+	}
+	values, err := r.Rows.Values()
+	if err != nil {
+		r.Close()
+	}
+	return values, err
+}
+
+// Err implements pgx.Rows.
+func (r *poolRows) Err() error {
+	if r.Rows == nil || r.closed || r.err != nil {
+		return r.err
+	}
+	return r.Rows.Err()
+}
+
+// Close implements pgx.Rows.
+func (r *poolRows) Close() {
+	if r.Rows == nil || r.closed {
+		return
+	}
+	r.closed = true
+	if _, err := r.run.close(r.ctx, r.Rows, true); r.err == nil {
+		r.err = err
+	}
+}
+
+// CommandTag implements pgx.Rows.
+func (r *poolRows) CommandTag() pgconn.CommandTag {
+	if r.Rows == nil {
+		return pgconn.CommandTag{}
+	}
+	return r.Rows.CommandTag()
+}
+
+// FieldDescriptions implements pgx.Rows.
+func (r *poolRows) FieldDescriptions() []pgconn.FieldDescription {
+	if r.Rows == nil || r.closed {
+		return nil // after an error there may be none, and pgx would panic
+	}
+	return r.Rows.FieldDescriptions()
+}
+
+// failed is the error of a use after the end.
+func (r *poolRows) failed() error {
+	if r.err != nil {
+		return r.err
+	}
+	return errRowsClosed
+}
+
+var errRowsClosed = errors.New("pgpool: rows are closed")
+
+// poolRow is the pgx.Row over rows.
+type poolRow struct{ rows pgx.Rows }
+
+// Scan implements pgx.Row.
+func (r poolRow) Scan(dest ...any) error {
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return pgx.ErrNoRows
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	r.rows.Close()
+	return r.rows.Err()
+}

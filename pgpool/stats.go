@@ -1,0 +1,198 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Stats is the state of a Pool at one time. Counters count since New; latencies
+// are over the last one to two minutes, in fixed memory, and at most 12.5 % too
+// high.
+type Stats struct {
+	NodeStats // the primary
+
+	PoolMode PoolMode    // what was found to stand between us and PostgreSQL
+	Replicas []NodeStats // in the order of Config.ReplicaURLs
+
+	TxCommitted      int64 // transactions that stand
+	TxRolledBack     int64 // ended by an error of their function
+	TxRetried        int64 // attempts that were repeated
+	CommitsResolved  int64 // COMMITs whose reply was lost and whose outcome was found out
+	CommitsUnknown   int64 // those for which it could not be
+	ReplicaFallbacks int64 // reads for a replica that went to the primary
+}
+
+// NodeStats is the state of the connections to one server.
+type NodeStats struct {
+	Name string // "primary", "replica 1" …
+	Addr string // host and port
+
+	MaxConns          int32
+	TotalConns        int32
+	IdleConns         int32
+	AcquiredConns     int32
+	ConstructingConns int32
+	Waiting           int64 // callers that wait for a connection right now
+
+	Opened       int64 // connections made
+	DeadConns    int64 // connections found closed by the server, before they were used
+	Exhausted    int64 // callers that got no connection in time
+	QueryCount   int64 // statements, batches and copies that ended
+	SlowQueries  int64
+	Cancelled    int64 // statements cancelled at the server, for their context or a timeout
+	ReadsRetried int64 // queries repeated on another connection
+
+	QueryP50, QueryP95, QueryP99       time.Duration
+	AcquireP50, AcquireP95, AcquireP99 time.Duration
+
+	Errors ErrorStats
+
+	Healthy bool          // replicas: in use. The primary: its last connection attempt did not fail
+	Lag     time.Duration // replicas: behind the primary
+	Latency time.Duration // replicas: of the last health check
+}
+
+// ErrorStats counts errors of statements and connection attempts by kind.
+type ErrorStats struct {
+	Connection    int64 // lost or refused: class 08, 53, 57P, network
+	Timeout       int64 // cancelled by a timeout or by the caller: 57014, 55P03
+	Serialization int64 // to be run again: class 40
+	Constraint    int64 // class 23
+	Syntax        int64 // class 42: also missing tables and privileges
+	ReadOnly      int64 // 25006: a write on a replica
+	Other         int64
+}
+
+type errorCounters struct {
+	connection, timeout, serialization, constraint, syntax, readOnly, other atomic.Int64
+}
+
+// count sorts an error by its SQLSTATE.
+func (c *errorCounters) count(err error) {
+	counter := &c.other
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch class := pgErr.Code[:min(2, len(pgErr.Code))]; {
+		case pgErr.Code == "57014" || pgErr.Code == "55P03":
+			counter = &c.timeout
+		case pgErr.Code == "25006":
+			counter = &c.readOnly
+		case class == "08" || class == "53" || class == "57":
+			counter = &c.connection
+		case class == "40":
+			counter = &c.serialization
+		case class == "23":
+			counter = &c.constraint
+		case class == "42":
+			counter = &c.syntax
+		}
+	} else if isContext(err) || pgconn.Timeout(err) {
+		counter = &c.timeout
+	} else {
+		counter = &c.connection
+	}
+	counter.Add(1)
+}
+
+func (c *errorCounters) stats() ErrorStats {
+	return ErrorStats{
+		Connection: c.connection.Load(), Timeout: c.timeout.Load(), Serialization: c.serialization.Load(),
+		Constraint: c.constraint.Load(), Syntax: c.syntax.Load(), ReadOnly: c.readOnly.Load(), Other: c.other.Load(),
+	}
+}
+
+// failed notes the error of a statement.
+func (n *node) failed(w *wire, err error) {
+	n.errs.count(err)
+	if Code(err) == "25006" && n.primary && !w.readOnly {
+		// The server was demoted while the connection stayed open. All
+		// connections lead there; the next ones look for the primary.
+		w.doomed.Store(true)
+		n.px.Reset()
+	}
+}
+
+func (n *node) stats() NodeStats {
+	st := n.px.Stat()
+	q, a := n.latency.recent(), n.acquireWait.recent()
+	return NodeStats{
+		Name: n.name, Addr: n.addr,
+		MaxConns: st.MaxConns(), TotalConns: st.TotalConns(), IdleConns: st.IdleConns(),
+		AcquiredConns: st.AcquiredConns(), ConstructingConns: st.ConstructingConns(),
+		Waiting: n.waiting.Load(), Opened: n.opened.Load(), DeadConns: n.peeked.Load(), Exhausted: n.exhausted.Load(),
+		QueryCount: n.latency.count(), SlowQueries: n.slow.Load(), Cancelled: n.cancelled.Load(), ReadsRetried: n.retried.Load(),
+		QueryP50: q.Quantile(0.5), QueryP95: q.Quantile(0.95), QueryP99: q.Quantile(0.99),
+		AcquireP50: a.Quantile(0.5), AcquireP95: a.Quantile(0.95), AcquireP99: a.Quantile(0.99),
+		Errors:  n.errs.stats(),
+		Healthy: n.lastConnectErr.Load() == nil,
+	}
+}
+
+// Stats returns the numbers of the pool. It does no I/O.
+func (p *Pool) Stats() Stats {
+	s := Stats{
+		NodeStats: p.primary.stats(), PoolMode: *p.primary.mode.Load(),
+		TxCommitted: p.tx.committed.Load(), TxRolledBack: p.tx.rolledBack.Load(), TxRetried: p.tx.retried.Load(),
+		CommitsResolved: p.tx.resolved.Load(), CommitsUnknown: p.tx.unknown.Load(), ReplicaFallbacks: p.fallbacks.Load(),
+	}
+	for _, r := range p.replicas {
+		s.Replicas = append(s.Replicas, r.stats())
+	}
+	return s
+}
+
+// A RunningQuery is a statement that a server is executing.
+type RunningQuery struct {
+	PID       uint32
+	Database  string
+	User      string
+	AppName   string
+	State     string // active, idle in transaction …
+	SQL       string // as the server sees it: placeholders, no values, unless they were written into it
+	Duration  time.Duration
+	WaitEvent string // what it waits for, such as Lock/transactionid; "" if it computes
+	BlockedBy []uint32
+}
+
+// LongRunning lists the statements of the primary, of all its clients, that
+// have been running for longer than olderThan, longest first, and transactions
+// that have been idle for so long. Other users' statements are visible only to
+// a member of pg_read_all_stats.
+func (p *Pool) LongRunning(ctx context.Context, olderThan time.Duration) ([]RunningQuery, error) {
+	type row struct {
+		PID       int32
+		Database  string
+		Usename   string
+		AppName   string
+		State     string
+		SQL       string
+		Seconds   float64
+		WaitEvent string
+		BlockedBy []int32
+	}
+	const sql = `select pid, coalesce(datname, '') as database, coalesce(usename, '')::text as usename, application_name as app_name,
+		state, query as sql, extract(epoch from clock_timestamp() - coalesce(query_start, xact_start))::float8 as seconds,
+		coalesce(wait_event_type || '/' || wait_event, '') as wait_event, pg_blocking_pids(pid) as blocked_by
+		from pg_stat_activity
+		where pid <> pg_backend_pid() and backend_type = 'client backend' and state <> 'idle'
+		and clock_timestamp() - coalesce(query_start, xact_start) > make_interval(secs => $1)
+		order by seconds desc`
+	rows, err := Select[row](Outside(ctx), p, sql, olderThan.Seconds())
+	if err != nil {
+		return nil, err
+	}
+	list := make([]RunningQuery, len(rows))
+	for i, r := range rows {
+		list[i] = RunningQuery{
+			PID: uint32(r.PID), Database: r.Database, User: r.Usename, AppName: r.AppName, State: r.State, SQL: r.SQL,
+			Duration: time.Duration(r.Seconds * float64(time.Second)), WaitEvent: r.WaitEvent,
+		}
+		for _, pid := range r.BlockedBy {
+			list[i].BlockedBy = append(list[i].BlockedBy, uint32(pid))
+		}
+	}
+	return list, nil
+}
