@@ -38,7 +38,7 @@ const minFree = 1 << 30
 // baseDir is where this user's runs live: in memory where that is large enough, which makes PostgreSQL three times as
 // fast, else in the temporary directory.
 func baseDir(who *account) (string, error) {
-	candidates := []string{os.Getenv("DEVSERVICES_TMP")}
+	candidates := []string{getenv("DEVSERVICES_TMP")}
 	if freeBytes("/dev/shm") >= minFree {
 		candidates = append(candidates, "/dev/shm")
 	}

@@ -35,5 +35,5 @@ func (r *Redis) ConfigFile() string { return r.args[0] }
 
 // ProcFile is the path of one of Linux's files about the server.
 func (s *server) ProcFile(name string) string {
-	return filepath.Join("/proc", strconv.Itoa(s.PID()), name)
+	return "/proc/" + strconv.Itoa(s.PID()) + "/" + name
 }

@@ -66,8 +66,11 @@ var wellKnown = []string{
 	"/opt/homebrew/bin", "/opt/homebrew/sbin", "/home/linuxbrew/.linuxbrew/bin",
 }
 
+// getenv reads the environment, which this package may: it is for tests and development, and has no ConfigFromEnv.
+func getenv(name string) string { return os.Getenv(name) } //nolint:forbidigo // see above
+
 // switchedOff is how a host's behaviour without any server is tried on a machine that has them.
-func switchedOff() bool { return os.Getenv("DEVSERVICES") == "off" }
+func switchedOff() bool { return getenv("DEVSERVICES") == "off" }
 
 // lookup finds the first directory that holds all the named programs, because those of different PostgreSQL versions do not
 // mix: in DEVSERVICES_PATH, in PATH, then where distributions hide servers, newest version first.
@@ -84,8 +87,8 @@ func lookup(all ...string) (dir string, ok bool) {
 }
 
 func searchPath() []string {
-	dirs := filepath.SplitList(os.Getenv("DEVSERVICES_PATH"))
-	dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
+	dirs := filepath.SplitList(getenv("DEVSERVICES_PATH"))
+	dirs = append(dirs, filepath.SplitList(getenv("PATH"))...)
 	for _, pattern := range wellKnown {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
@@ -111,7 +114,7 @@ func versionIn(path string) int {
 // isProgram reports whether path is a native program: /usr/bin/psql on Debian and others are scripts that choose a
 // server of their own.
 func isProgram(path string) bool {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // only its first bytes are looked at
 	if err != nil {
 		return false
 	}

@@ -180,8 +180,8 @@ func postgresAnswers(ctx context.Context, addr string) error {
 		return err
 	}
 	body := "user\x00" + postgresUser + "\x00database\x00postgres\x00\x00"
-	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
-	packet = binary.BigEndian.AppendUint32(packet, 3<<16) // protocol 3.0
+	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(body))) //nolint:gosec // a short text
+	packet = binary.BigEndian.AppendUint32(packet, 3<<16)             // protocol 3.0
 	if _, err := conn.Write(append(packet, body...)); err != nil {
 		return err
 	}

@@ -107,11 +107,11 @@ func (r *Redis) config(extra []string) (string, error) {
 	if o.tls == nil {
 		lines = append(lines, "port "+strconv.Itoa(r.Port()))
 	} else {
-		tls, err := r.tlsConfig()
+		files, err := o.tls.files(r)
 		if err != nil {
 			return "", err
 		}
-		lines = append(lines, tls...)
+		lines = append(append(lines, "port 0", "tls-port "+strconv.Itoa(r.Port())), files...)
 	}
 	if o.appendOnly {
 		lines = append(lines, "appendonly yes", "appendfsync always")
@@ -125,10 +125,7 @@ func (r *Redis) config(extra []string) (string, error) {
 	for _, u := range o.users {
 		lines = append(lines, strings.Join(append([]string{"user", u.name, "on", ">" + u.password}, u.rules...), " "))
 	}
-	lines = append(lines, extra...)
-	for _, d := range o.directives {
-		lines = append(lines, d)
-	}
+	lines = append(append(lines, extra...), o.directives...)
 	return strings.Join(lines, "\n") + "\n", nil
 }
 
@@ -141,7 +138,7 @@ func redisMajor(exe string) int {
 		return v.(int) //nolint:forcetypeassert // only ints are stored
 	}
 	major := 7
-	out, err := exec.Command(exe, "--version").Output() //nolint:gosec,noctx // prints a line
+	out, err := exec.Command(exe, "--version").Output() //nolint:noctx // prints a line
 	if _, after, ok := strings.Cut(string(out), "v="); ok && err == nil {
 		if n, err := strconv.Atoi(after[:strings.IndexFunc(after+".", func(c rune) bool { return c < '0' || c > '9' })]); err == nil {
 			major = n

@@ -2,7 +2,7 @@ package devservices
 
 import (
 	"crypto/tls"
-	"strconv"
+	"errors"
 )
 
 type redisTLS struct {
@@ -38,8 +38,11 @@ func (o *redisOptions) tlsOptions() redisTLS {
 	return *o.tls
 }
 
-func (r *Redis) tlsConfig() ([]string, error) {
-	t := r.opts.tls
+// files installs the certificate for a server and returns the lines that make it use it.
+func (t *redisTLS) files(r *Redis) ([]string, error) {
+	if t.server == nil {
+		return nil, errors.New("devservices: redis: WithRedisClientCertificates needs WithRedisTLS")
+	}
 	cert, key, ca, err := t.server.install(r.server, "server")
 	if err != nil {
 		return nil, err
@@ -49,7 +52,6 @@ func (r *Redis) tlsConfig() ([]string, error) {
 		demand = "yes"
 	}
 	return []string{
-		"port 0", "tls-port " + strconv.Itoa(r.Port()),
 		"tls-cert-file " + quote(cert), "tls-key-file " + quote(key), "tls-ca-cert-file " + quote(ca),
 		"tls-auth-clients " + demand, "tls-replication yes",
 	}, nil

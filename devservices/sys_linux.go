@@ -10,5 +10,5 @@ func freeBytes(path string) uint64 {
 	if syscall.Statfs(path, &st) != nil || st.Bsize <= 0 {
 		return 0
 	}
-	return st.Bavail * uint64(st.Bsize) //nolint:unconvert // the type differs between architectures
+	return st.Bavail * uint64(st.Bsize)
 }

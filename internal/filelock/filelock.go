@@ -22,7 +22,7 @@ const retryEvery = 10 * time.Millisecond
 // TryLock opens path, creating it if need be, and locks it exclusively. It does not wait: if the lock is taken it
 // returns [ErrLocked]. Closing the file releases the lock. On systems without flock(2) it locks nothing.
 func TryLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller chooses
 	if err != nil {
 		return nil, fmt.Errorf("filelock: %w", err)
 	}

@@ -38,7 +38,7 @@ type Port struct {
 func Reserve() (*Port, error) {
 	low, high := portRange()
 	size := high - low + 1
-	first := rand.IntN(size)
+	first := rand.IntN(size) //nolint:gosec // only to be unlike others
 	for i := range size {
 		p, err := reserve(low + (first+i)%size)
 		if err != nil {
@@ -58,7 +58,7 @@ func ReservePair(offset int) (*Port, *Port, error) {
 	if size <= 0 {
 		return nil, nil, ErrNoPort
 	}
-	first := rand.IntN(size)
+	first := rand.IntN(size) //nolint:gosec // only to be unlike others
 	for i := range size {
 		number := low + (first+i)%size
 		p, err := reserve(number)
@@ -105,7 +105,7 @@ func reserve(number int) (*Port, error) {
 	}
 	p := &Port{number: number, lock: lock}
 	// The lock keeps out those who use this package; listening shows who does not.
-	l, err := net.Listen("tcp4", p.Addr())
+	l, err := net.Listen("tcp4", p.Addr()) //nolint:noctx // needs no name looked up
 	if err != nil {
 		p.Release()
 		return nil, nil //nolint:nilerr // taken by a stranger: the next port may be free

@@ -92,6 +92,24 @@ func StartServer(tb testing.TB, opts ...devservices.PostgresOption) *devservices
 	})
 }
 
+// StartReplica starts a streaming replica of a server; see [devservices.Postgres.StartReplica]. It is closed when the test
+// ends.
+func StartReplica(tb testing.TB, primary *devservices.Postgres, opts ...devservices.PostgresOption) *devservices.Postgres {
+	tb.Helper()
+	return start(tb, func(ctx context.Context) (*devservices.Postgres, error) {
+		return primary.StartReplica(ctx, opts...)
+	})
+}
+
+// StartPgBouncer starts a pooler in front of a server, in transaction mode unless told otherwise; see
+// [devservices.StartPgBouncer]. It is closed when the test ends.
+func StartPgBouncer(tb testing.TB, pg *devservices.Postgres, opts ...devservices.PgBouncerOption) *devservices.PgBouncer {
+	tb.Helper()
+	return start(tb, func(ctx context.Context) (*devservices.PgBouncer, error) {
+		return devservices.StartPgBouncer(ctx, pg, opts...)
+	})
+}
+
 // Close ends the shared server. It is for the end of TestMain, in packages that check for leaks; without it the server
 // ends with the test binary. Without a shared server it does nothing.
 func Close() error {
@@ -126,16 +144,19 @@ func start[S interface{ Close() error }](tb testing.TB, f func(context.Context) 
 
 // forgetLibpq unsets what libpq's users have in their environment.
 var forgetLibpq = sync.OnceFunc(func() {
-	for _, v := range os.Environ() {
+	for _, v := range os.Environ() { //nolint:forbidigo // that is the point
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") && name == strings.ToUpper(name) {
 			_ = os.Unsetenv(name)
 		}
 	}
 })
 
+// getenv reads the environment, which a test kit may.
+func getenv(name string) string { return os.Getenv(name) } //nolint:forbidigo // see above
+
 func giveUp(tb testing.TB, err error) {
 	tb.Helper()
-	if errors.Is(err, devservices.ErrNotInstalled) && os.Getenv("CI") == "" {
+	if errors.Is(err, devservices.ErrNotInstalled) && getenv("CI") == "" {
 		tb.Skipf("no PostgreSQL to test with: %v", err)
 	}
 	tb.Fatalf("pgpooltest: %v", err)
@@ -166,7 +187,7 @@ func theHost(ctx context.Context) (*host, error) {
 		return shared.host, nil
 	}
 	h := &host{schemas: map[string]*schema{}, run: fmt.Sprintf("test_%d_%d", os.Getpid(), time.Now().UnixNano()%1e6)}
-	address := os.Getenv("TEST_DATABASE_URL")
+	address := getenv("TEST_DATABASE_URL")
 	if address == "" {
 		s, err := devservices.StartPostgres(ctx)
 		if err != nil {

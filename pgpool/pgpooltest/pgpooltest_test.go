@@ -50,7 +50,7 @@ func TestDatabasesAreIndependentAndOnOneServer(t *testing.T) {
 	}
 }
 
-func TestDatabaseIsDroppedWithItsTestEvenWhenInUse(t *testing.T) {
+func TestDatabaseIsDroppedWithItsTestEvenWhenInUse(t *testing.T) { //nolint:tparallel // the end of the inner one is waited for
 	t.Parallel()
 	watcher := connect(t, pgpooltest.Start(t))
 	var name string
@@ -70,7 +70,7 @@ func TestDatabaseIsDroppedWithItsTestEvenWhenInUse(t *testing.T) {
 	}
 }
 
-func TestSchemaIsMadeOnceAndCopied(t *testing.T) {
+func TestSchemaIsMadeOnceAndCopied(t *testing.T) { //nolint:tparallel // the end of the inner ones is waited for
 	t.Parallel()
 	var made atomic.Int32
 	schema := pgpooltest.WithSchema("clinic", func(ctx context.Context, conn *pgx.Conn) error {
@@ -108,6 +108,8 @@ func TestServerOfYourOwn(t *testing.T) {
 		t.Fatalf("Restart: got error %v, want none", err)
 	}
 	connect(t, s.URL())
+	connect(t, pgpooltest.StartReplica(t, s).URL())
+	connect(t, pgpooltest.StartPgBouncer(t, s).URL())
 }
 
 // TestAddressFromTheEnvironmentWins runs this binary again against a server that stands for one of the user's.

@@ -32,7 +32,7 @@ import (
 // ends with the test.
 func Start(tb testing.TB) string {
 	tb.Helper()
-	if url := os.Getenv("TEST_REDIS_URL"); url != "" {
+	if url := getenv("TEST_REDIS_URL"); url != "" {
 		return url
 	}
 	return StartServer(tb).URL()
@@ -46,12 +46,33 @@ func StartServer(tb testing.TB, opts ...devservices.RedisOption) *devservices.Re
 	})
 }
 
+// StartSentinel starts a master, two replicas and three sentinels of the test's own, in about a second; see
+// [devservices.StartRedisSentinel]. They are closed when the test ends.
+func StartSentinel(tb testing.TB, opts ...devservices.RedisOption) *devservices.RedisSentinel {
+	tb.Helper()
+	return start(tb, func(ctx context.Context) (*devservices.RedisSentinel, error) {
+		return devservices.StartRedisSentinel(ctx, opts...)
+	})
+}
+
+// StartCluster starts a cluster of three masters and three replicas of the test's own, in about 2 s; see
+// [devservices.StartRedisCluster]. It is closed when the test ends.
+func StartCluster(tb testing.TB, opts ...devservices.RedisOption) *devservices.RedisCluster {
+	tb.Helper()
+	return start(tb, func(ctx context.Context) (*devservices.RedisCluster, error) {
+		return devservices.StartRedisCluster(ctx, opts...)
+	})
+}
+
+// getenv reads the environment, which a test kit may.
+func getenv(name string) string { return os.Getenv(name) } //nolint:forbidigo // see above
+
 // start ends the test if there is nothing to start, and closes what it started when the test ends.
 func start[S interface{ Close() error }](tb testing.TB, f func(context.Context) (S, error)) S {
 	tb.Helper()
 	s, err := f(tb.Context())
 	switch {
-	case errors.Is(err, devservices.ErrNotInstalled) && os.Getenv("CI") == "":
+	case errors.Is(err, devservices.ErrNotInstalled) && getenv("CI") == "":
 		tb.Skipf("no Redis to test with: %v", err)
 	case err != nil:
 		tb.Fatalf("rediscachetest: %v", err)

@@ -42,7 +42,25 @@ func TestServersAreIndependent(t *testing.T) {
 	}
 }
 
-func TestServerEndsWithItsTest(t *testing.T) {
+func TestSentinelAndClusterOfYourOwn(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("twelve servers; not with -short")
+	}
+	s := rediscachetest.StartSentinel(t)
+	f := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.MasterName(), SentinelAddrs: s.Addrs()})
+	defer f.Close()
+	if err := f.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("PING through sentinels: got error %v, want none", err)
+	}
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: rediscachetest.StartCluster(t).Addrs()})
+	defer c.Close()
+	if err := c.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Errorf("SET in the cluster: got error %v, want none", err)
+	}
+}
+
+func TestServerEndsWithItsTest(t *testing.T) { //nolint:tparallel // the end of the inner one is waited for
 	t.Parallel()
 	var url string
 	t.Run("inner", func(t *testing.T) {
