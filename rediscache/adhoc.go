@@ -28,7 +28,9 @@ func (c *Cache) Set(ctx context.Context, key string, value any, ttl time.Duratio
 		return opError("set", fmt.Errorf("%w: value of %d bytes", ErrTooLarge, len(data)))
 	}
 	c.counts.sets.Add(1)
-	return opError("set", c.write(ctx, key, data, ttl))
+	err = c.write(ctx, key, data, ttl)
+	c.wrote(ctx, key, err)
+	return opError("set", err)
 }
 
 // Get decodes the JSON value under key into dst, a pointer. It returns
@@ -38,9 +40,13 @@ func (c *Cache) Get(ctx context.Context, key string, dst any) error {
 	if err := checkKey(key); err != nil {
 		return opError("get", err)
 	}
-	data, err := c.read(ctx, key)
-	if err != nil {
-		return opError("get", err)
+	var data []byte
+	if !c.pending.has(key) {
+		var err error
+		if data, err = c.read(ctx, key); err != nil {
+			c.counts.errors.Add(1)
+			return opError("get", err)
+		}
 	}
 	if data == nil {
 		c.counts.misses.Add(1)
@@ -70,7 +76,22 @@ func (c *Cache) Del(ctx context.Context, keys ...string) (int64, error) {
 	}
 	c.counts.dels.Add(uint64(len(keys)))
 	n, err := c.unlink(ctx, keys)
+	for _, key := range keys {
+		c.wrote(ctx, key, err)
+	}
 	return n, opError("del", err)
+}
+
+// wrote follows up on a write of a key, successful or not.
+func (c *Cache) wrote(ctx context.Context, key string, err error) {
+	if err == nil {
+		c.pending.settle(key)
+		c.publish(ctx, key)
+	} else {
+		c.counts.errors.Add(1)
+		c.remember(key, 0, nil, err)
+	}
+	c.coherence.touched(key)
 }
 
 // checkKey refuses what can only be a mistake.

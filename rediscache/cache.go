@@ -25,7 +25,12 @@ type Cache struct {
 	log  *slog.Logger
 	link *link
 
-	counts counts
+	counts     counts
+	coherence  *coherence
+	pending    pending
+	memory     memoryWatch
+	namesMu    sync.Mutex
+	namespaces []namedCounts
 
 	// Everything in the background runs on ctx and is waited for by Stop.
 	ctx    context.Context
@@ -33,6 +38,8 @@ type Cache struct {
 	life   sync.Mutex
 	tasks  sync.WaitGroup
 	closed bool
+
+	startOnce sync.Once
 
 	state   atomic.Int32
 	stateMu sync.Mutex // serializes changes of state and their observers
@@ -64,7 +71,10 @@ func New(cfg Config, opts ...Option) (*Cache, error) {
 		}
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.link = newLink(linkConfig{Config: c.cfg, opts: c.opts, tls: tlsCfg, spawn: c.spawn, onChange: c.updateState})
+	cfg = c.cfg
+	full := linkConfig{Config: cfg, opts: c.opts, tls: tlsCfg, spawn: c.spawn, onChange: c.updateState}
+	c.link = newLink(full)
+	c.coherence = newCoherence(c.link, full)
 	return c, nil
 }
 
@@ -73,6 +83,10 @@ func New(cfg Config, opts ...Option) (*Cache, error) {
 // credentials fail at once. Without Required it tries once, says in the log
 // what is missing, and succeeds. ctx bounds Start only.
 func (c *Cache) Start(ctx context.Context) error {
+	c.startOnce.Do(func() {
+		c.spawn(c.coherence.run)
+		c.spawn(c.watch)
+	})
 	for attempt := 0; ; attempt++ {
 		err := c.Ping(ctx)
 		switch {

@@ -97,18 +97,14 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		d.mu.Unlock()
 		return newDeadConn(network, addr, net.ErrClosed), nil
 	}
-	deaths := d.deaths[addr]
-	if deaths == nil {
-		deaths = new(atomic.Uint32)
-		d.deaths[addr] = deaths
-	}
+	deaths := d.livesLocked(addr)
 	if conns := d.spare[addr]; len(conns) > 0 {
 		conn := conns[len(conns)-1]
 		d.spare[addr] = conns[:len(conns)-1]
 		d.mu.Unlock()
 		return newGuardConn(conn, d.maxReply, deaths), nil
 	}
-	p := &pending{result: make(chan dialed, 1)}
+	p := &attempt{result: make(chan dialed, 1)}
 	d.wg.Go(func() { d.connect(network, addr, p) })
 	d.mu.Unlock()
 
@@ -129,6 +125,22 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return newDeadConn(network, addr, err), nil
 }
 
+// lives returns the count of deaths of the server at addr.
+func (d *dialer) lives(addr string) *atomic.Uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.livesLocked(addr)
+}
+
+func (d *dialer) livesLocked(addr string) *atomic.Uint32 {
+	deaths := d.deaths[addr]
+	if deaths == nil {
+		deaths = new(atomic.Uint32)
+		d.deaths[addr] = deaths
+	}
+	return deaths
+}
+
 func (d *dialer) made(network, addr string, r dialed, deaths *atomic.Uint32) net.Conn {
 	if r.err != nil {
 		return newDeadConn(network, addr, r.err)
@@ -136,9 +148,9 @@ func (d *dialer) made(network, addr string, r dialed, deaths *atomic.Uint32) net
 	return newGuardConn(r.conn, d.maxReply, deaths)
 }
 
-// A pending dial is settled by the one who dials, with a result, or by the one
+// An attempt to dial is settled by the one who dials, with a result, or by the one
 // who waits, by giving up: whoever is first.
-type pending struct {
+type attempt struct {
 	settled atomic.Bool
 	result  chan dialed
 }
@@ -149,7 +161,7 @@ type dialed struct {
 }
 
 // connect dials, TLS included, within total.
-func (d *dialer) connect(network, addr string, p *pending) {
+func (d *dialer) connect(network, addr string, p *attempt) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.total)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)

@@ -34,6 +34,14 @@ func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx conte
 		}
 		e = &own
 	}
+	if hit := n.nearGet(key); hit != nil && (e.early == 0 || !hit.due(e.early, time.Now())) {
+		n.counts.nearHits.Add(1)
+		if hit.kind == foundNegative {
+			n.counts.negative.Add(1)
+			return hit.value, ErrNotFound
+		}
+		return hit.value, nil
+	}
 	shard := n.flights.shard(key)
 	landed := shard.landed.Load()
 	f, err := n.fetch(ctx, key)
@@ -41,6 +49,14 @@ func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx conte
 		if ctx.Err() != nil || !classify(err).tolerable() {
 			return f.value, opError("load "+n.name, err)
 		}
+		if hit, ok := n.offlineGet(key); ok {
+			n.counts.nearHits.Add(1)
+			if hit.kind == foundNegative {
+				return hit.value, ErrNotFound
+			}
+			return hit.value, nil
+		}
+		f, _ = n.lastKnown(key)
 		f.away = true
 	}
 	job := loadJob[V]{key: key, load: load, entry: e, found: f, shard: shard, landed: landed}
@@ -202,6 +218,20 @@ func (f *found[V]) answer() (V, error, bool) { //nolint:revive // error in the m
 // changed since it was looked at.
 func (n *Namespace[V]) loadAndStore(ctx context.Context, job loadJob[V], flight *flight[V]) (V, error) {
 	began := time.Now()
+	store := !job.found.away
+	var vs versionsOf
+	if store {
+		// Before the loader reads: what is voided from now on shall void this.
+		var err error
+		if vs, err = n.standing(ctx, job.entry, job.entry.kept(job.entry.ttl)); err != nil {
+			store = false
+		}
+	}
+	var mark, seq uint64
+	if !store {
+		seq = n.offlineSeq.Load()
+		mark = n.offline().mark(job.key)
+	}
 	value, err := n.callLoader(ctx, job)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return value, err
@@ -209,16 +239,19 @@ func (n *Namespace[V]) loadAndStore(ctx context.Context, job loadJob[V], flight 
 	// A tombstone lives for longer than LoadTimeout, a loader that ignores
 	// its context may not: then a Del could have gone unnoticed.
 	late := time.Since(began) > job.entry.loadTimeout
-	if job.found.away || flight.dropped.Load() || late {
+	switch {
+	case flight.dropped.Load() || late:
 		n.counts.notWritten.Add(1)
-		return value, err
+	case store:
+		n.storeLoaded(context.WithoutCancel(ctx), job, vs, value, err != nil)
+	default:
+		n.offlineFill(job.key, value, err != nil, mark, seq)
 	}
-	n.storeLoaded(context.WithoutCancel(ctx), job, value, err != nil)
 	return value, err
 }
 
 // storeLoaded writes a load's result back. Its failure is not the caller's.
-func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], value V, negative bool) {
+func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], vs versionsOf, value V, negative bool) {
 	e := job.entry
 	var data []byte
 	var keep time.Duration
@@ -227,29 +260,35 @@ func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], value V,
 			return
 		}
 		env := newEnvelope(time.Now())
-		env.flags, env.fresh = flagNegative, e.negativeTTL
+		env.flags, env.fresh, env.gen, env.tags = flagNegative, e.negativeTTL, vs.gen, vs.tags
 		data, keep = env.append(nil), e.negativeTTL
 	} else {
 		ttl := e.jittered()
 		var err error
-		if data, err = n.encode(value, ttl, e); err != nil {
+		if data, err = n.encode(value, ttl, vs); err != nil {
 			n.counts.errors.Add(1)
 			return
 		}
 		keep = e.kept(ttl)
 	}
 	stored, err := n.cache.writeIf(ctx, n.prefix+job.key, job.found.seal, data, keep)
-	if err != nil {
+	switch {
+	case err != nil:
 		n.counts.errors.Add(1)
-	} else if !stored {
+	case !stored:
 		n.counts.notWritten.Add(1)
+	default:
+		n.cache.pending.settle(n.prefix + job.key)
+		n.cache.publish(ctx, n.prefix+job.key)
 	}
 }
 
 // callLoader calls the loader, and survives it.
 func (n *Namespace[V]) callLoader(ctx context.Context, job loadJob[V]) (value V, err error) {
 	n.counts.loads.Add(1)
+	began := time.Now()
 	defer func() {
+		n.counts.loadTime.Observe(time.Since(began))
 		if v := recover(); v != nil {
 			n.counts.loadPanics.Add(1)
 			err = &PanicError{Value: v, Stack: debug.Stack()}

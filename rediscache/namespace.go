@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +25,12 @@ type Namespace[V any] struct {
 	settings settings
 	counts   *counts
 	flights  flights[V]
+
+	generation  *version
+	near        *near[V]                // nil without Near
+	offlineNear atomic.Pointer[near[V]] // results of loads during an outage, where near is nil
+	offlineOnce sync.Once
+	offlineSeq  atomic.Uint64 // results of another sequence are void
 }
 
 // Of returns a namespace of c for values of type V. Its keys in Redis are
@@ -38,32 +47,49 @@ func Of[V any](c *Cache, name string, opts ...NamespaceOption) *Namespace[V] {
 	}
 	n := &Namespace[V]{
 		cache: c, name: name, prefix: name + ":",
-		settings: settings{entry: defaultEntry(), codec: JSON, compressAbove: DefaultCompressAbove},
+		settings: settings{entry: defaultEntry(), codec: JSON, compressAbove: DefaultCompressAbove, nearTTL: DefaultNearTTL},
 		counts:   new(counts),
 	}
+	n.generation = c.coherence.versions.of(generationKey(name))
 	for _, opt := range opts {
 		opt.applyNamespace(&n.settings)
 	}
 	if kind := reflect.TypeFor[V](); n.settings.codec == Raw && kind != reflect.TypeFor[[]byte]() && kind != reflect.TypeFor[string]() {
 		panic(fmt.Sprintf("rediscache: Of: codec Raw of namespace %q is for []byte and string, not %v", name, kind))
 	}
+	if n.settings.nearEntries > 0 {
+		n.near = newNear[V](n.settings.nearEntries, c.cfg.NearBytes)
+		c.coherence.listen(n)
+	}
+	one := namedCounts{name: name, counts: n.counts}
+	if near := n.near; near != nil {
+		one.near = func() (int, uint64) { return near.entries.EstimatedSize(), near.entries.WeightedSize() }
+	}
+	c.register(one)
 	return n
 }
 
 // Get returns the value under key, or [ErrNotFound] if there is none or it is
 // stale. Other errors: [ErrUnavailable].
 func (n *Namespace[V]) Get(ctx context.Context, key string) (V, error) {
-	found, err := n.fetch(ctx, key)
-	if err != nil {
-		return found.value, opError("get "+n.name, err)
+	if e := n.nearGet(key); e != nil {
+		n.counts.nearHits.Add(1)
+		if e.kind == foundNegative {
+			return e.value, ErrNotFound
+		}
+		return e.value, nil
 	}
-	if found.kind != foundFresh {
+	f, err := n.fetch(ctx, key)
+	if err != nil {
+		return f.value, opError("get "+n.name, err)
+	}
+	if f.kind != foundFresh {
 		n.counts.misses.Add(1)
 		var zero V
 		return zero, ErrNotFound
 	}
 	n.counts.hits.Add(1)
-	return found.value, nil
+	return f.value, nil
 }
 
 // Set stores a value under key. The next Get, in this process, returns it or a
@@ -71,141 +97,116 @@ func (n *Namespace[V]) Get(ctx context.Context, key string) (V, error) {
 // so that no older value is served when Redis is back), [ErrTooLarge], and
 // what the codec says.
 func (n *Namespace[V]) Set(ctx context.Context, key string, value V, opts ...SetOption) error {
-	if err := checkKey(key); err != nil {
-		return opError("set "+n.name, err)
-	}
 	e := n.settings.entry
 	for _, opt := range opts {
 		opt.applySet(&e)
 	}
-	ttl := e.jittered()
-	data, err := n.encode(value, ttl, &e)
-	if err != nil {
-		return opError("set "+n.name, err)
+	return opError("set "+n.name, n.set(ctx, key, value, &e))
+}
+
+func (n *Namespace[V]) set(ctx context.Context, key string, value V, e *entry) error {
+	if err := checkKey(key); err != nil {
+		return err
 	}
 	n.counts.sets.Add(1)
-	n.flights.forget(key)
-	err = n.cache.write(ctx, n.prefix+key, data, e.kept(ttl))
-	n.flights.forget(key)
-	return opError("set "+n.name, err)
+	full := n.prefix + key
+	ttl := e.jittered()
+	vs, err := n.standing(ctx, e, e.kept(ttl))
+	var data []byte
+	if err == nil {
+		if data, err = n.encode(value, ttl, vs); err != nil {
+			return err // nothing happened
+		}
+	}
+	if err == nil {
+		err = n.cache.write(ctx, full, data, e.kept(ttl))
+	}
+	n.wrote(ctx, key, err)
+	return err
+}
+
+// wrote follows up on a write of a key, successful or not.
+func (n *Namespace[V]) wrote(ctx context.Context, key string, err error) {
+	full := n.prefix + key
+	if err == nil {
+		n.cache.pending.settle(full)
+		n.cache.publish(ctx, full)
+	} else {
+		n.counts.errors.Add(1)
+		n.cache.remember(full, n.settings.tombstone(), n.generation, err)
+	}
+	n.touch(key)
 }
 
 // Del deletes keys. Loads of them that are under way, in any process, no
 // longer store what they loaded: a tombstone takes the place of the value for
-// as long as a load may take. Errors: [ErrUnavailable]; the keys are then
-// remembered and deleted when Redis is back.
+// as long as a load may take. That makes it safe to call after a transaction
+// has committed, whatever others read before.
+//
+// Errors: [ErrUnavailable]; the keys are then remembered and deleted when
+// Redis is back.
 func (n *Namespace[V]) Del(ctx context.Context, keys ...string) error {
-	var errs []error
 	for _, key := range keys {
 		if err := checkKey(key); err != nil {
-			errs = append(errs, err)
-			continue
+			return opError("del "+n.name, err)
 		}
-		n.counts.dels.Add(1)
-		n.flights.forget(key)
-		grave := newEnvelope(time.Now())
-		grave.flags = flagTombstone
-		if err := n.cache.write(ctx, n.prefix+key, grave.append(nil), n.settings.tombstone()); err != nil {
-			errs = append(errs, err)
-		}
-		n.flights.forget(key)
+	}
+	n.counts.dels.Add(uint64(len(keys)))
+	var errs []error
+	for page := range slices.Chunk(keys, replayBatch) {
+		errs = append(errs, n.bury(ctx, page))
 	}
 	return opError("del "+n.name, errors.Join(errs...))
 }
 
-// foundKind says what is under a key.
-type foundKind int
-
-const (
-	foundNothing  foundKind = iota // nothing, a tombstone, or what cannot be decoded
-	foundFresh                     // a value
-	foundStale                     // a value beyond its TTL
-	foundNegative                  // the knowledge that the loader finds nothing
-)
-
-// found is what is under a key.
-type found[V any] struct {
-	kind    foundKind
-	value   V
-	seal    string    // what a write-back must still find; empty: nothing
-	created time.Time // of the value
-	stale   time.Time // when it goes, or went, stale; zero: never
-	away    bool      // Redis could not be asked
+// bury puts tombstones in the place of values.
+func (n *Namespace[V]) bury(ctx context.Context, keys []string) error {
+	writes := make([]keyWrite, len(keys))
+	for i, key := range keys {
+		grave := newEnvelope(time.Now())
+		grave.flags = flagTombstone
+		writes[i] = keyWrite{key: n.prefix + key, data: grave.append(nil), ttl: n.settings.tombstone()}
+	}
+	errs := n.cache.writeMany(ctx, writes)
+	for i, key := range keys {
+		n.wrote(ctx, key, errs[i])
+	}
+	return errors.Join(errs...)
 }
 
-// fetch reads a key from Redis.
-func (n *Namespace[V]) fetch(ctx context.Context, key string) (found[V], error) {
-	if err := checkKey(key); err != nil {
-		return found[V]{}, err
-	}
-	data, err := n.cache.read(ctx, n.prefix+key)
-	if err != nil {
-		n.counts.errors.Add(1)
-		return found[V]{}, err
-	}
-	return n.decode(data), nil
+// Clear voids every value of the namespace with one command, however many there
+// are, in all processes; Redis lets go of their memory as they expire. Errors:
+// [ErrUnavailable]; for this process the namespace is then empty all the same,
+// and for the others when Redis is back.
+func (n *Namespace[V]) Clear(ctx context.Context) error {
+	n.forgetLoads()
+	err := n.cache.bump(ctx, []*version{n.generation})
+	n.forgetLoads()
+	return opError("clear "+n.name, err)
 }
 
-// encode makes the stored form of a value.
-func (n *Namespace[V]) encode(value V, ttl time.Duration, e *entry) ([]byte, error) {
-	payload, err := n.settings.codec.Marshal(value)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	env := newEnvelope(time.Now())
-	env.codec, env.fresh = n.settings.codec.ID(), ttl
-	env.payload, env.flags = n.settings.compression.compress(payload, n.settings.compressAbove)
-	if len(e.tags) > maxTags {
-		return nil, fmt.Errorf("%w: %d tags, more than %d", ErrTooLarge, len(e.tags), maxTags)
-	}
-	data := env.append(make([]byte, 0, headerLen+32+len(env.payload)))
-	if int64(len(data)) > n.cache.cfg.MaxValueBytes {
-		return nil, fmt.Errorf("%w: value of %d bytes, more than the %d of REDIS_MAX_VALUE_BYTES", ErrTooLarge, len(data), n.cache.cfg.MaxValueBytes)
-	}
-	return data, nil
-}
-
-// decode reads a stored form. What it does not understand is nothing, and
-// counted.
-func (n *Namespace[V]) decode(data []byte) found[V] {
-	if data == nil {
-		return found[V]{}
-	}
-	var env envelope
-	f := found[V]{seal: seal(data)}
-	if err := env.parse(data); err != nil {
-		n.counts.undecodable.Add(1)
-		return f
-	}
-	f.created = env.created
-	if until, ok := env.freshUntil(); ok {
-		f.stale = until
-	}
-	switch {
-	case env.flags&flagTombstone != 0:
-		return f
-	case env.flags&flagNegative != 0:
-		if time.Now().Before(f.stale) {
-			f.kind = foundNegative
+// DelTags voids every value of the namespace that carries one of the tags, with
+// one command a tag, like [Namespace.Clear].
+func (n *Namespace[V]) DelTags(ctx context.Context, tags ...string) error {
+	list := make([]*version, len(tags))
+	for i, tag := range tags {
+		if len(tag) > maxKeyLen {
+			return opError("del tags "+n.name, fmt.Errorf("%w: tag of %d bytes", ErrTooLarge, len(tag)))
 		}
-		return f
+		list[i] = n.tag(tag)
 	}
-	payload, err := decompress(env.payload, env.flags, n.cache.cfg.MaxReplyBytes)
-	if err == nil && env.codec != n.settings.codec.ID() {
-		err = errForeign
-	}
-	if err == nil {
-		err = n.settings.codec.Unmarshal(payload, &f.value)
-	}
-	if err != nil {
-		n.counts.undecodable.Add(1)
-		var zero V
-		f.value = zero
-		return f
-	}
-	f.kind = foundFresh
-	if !f.stale.IsZero() && !time.Now().Before(f.stale) {
-		f.kind = foundStale
-	}
-	return f
+	n.forgetLoads()
+	err := n.cache.bump(ctx, list)
+	n.forgetLoads()
+	return opError("del tags "+n.name, err)
+}
+
+// forgetLoads keeps what is being loaded from those who come from now on.
+func (n *Namespace[V]) forgetLoads() {
+	n.offlineSeq.Add(1)
+	n.flights.forgetAll()
+}
+
+func (n *Namespace[V]) tag(tag string) *version {
+	return n.cache.coherence.versions.of(tagKey(n.name, tag))
 }

@@ -22,6 +22,36 @@ func (c *Cache) write(ctx context.Context, key string, data []byte, ttl time.Dur
 	return c.link.client.Set(ctx, key, data, max(ttl, 0)).Err()
 }
 
+// A keyWrite is one of several.
+type keyWrite struct {
+	key  string
+	data []byte
+	ttl  time.Duration
+}
+
+// writeMany stores several keys in one round trip, to each node of a Cluster.
+// It returns an error for each, nil for those stored.
+func (c *Cache) writeMany(ctx context.Context, writes []keyWrite) []error {
+	errs := make([]error, len(writes))
+	if len(writes) == 1 {
+		errs[0] = c.write(ctx, writes[0].key, writes[0].data, writes[0].ttl)
+		return errs
+	}
+	pipe := c.link.client.Pipeline()
+	for _, w := range writes {
+		pipe.Set(ctx, w.key, w.data, max(w.ttl, 0))
+	}
+	cmds, err := pipe.Exec(ctx)
+	for i := range writes {
+		if len(cmds) == len(writes) {
+			errs[i] = cmds[i].Err()
+		} else {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
 // writeIf stores bytes under key if what is there now begins with seal; an
 // empty seal means nothing. It reports whether it stored them.
 func (c *Cache) writeIf(ctx context.Context, key, seal string, data []byte, ttl time.Duration) (bool, error) {

@@ -1,0 +1,181 @@
+package rediscache
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// foundKind says what is under a key.
+type foundKind int
+
+const (
+	foundNothing  foundKind = iota // nothing, a tombstone, or what is void or cannot be decoded
+	foundFresh                     // a value
+	foundStale                     // a value beyond its TTL
+	foundNegative                  // the knowledge that the loader finds nothing
+)
+
+// found is what is under a key.
+type found[V any] struct {
+	kind    foundKind
+	away    bool // Redis could not be asked
+	value   V
+	seal    string    // what a write-back must still find; empty: nothing
+	created time.Time // of the value
+	stale   time.Time // when it goes, or went, stale; zero: never
+	gen     uint64    // versions that it carries
+	tags    []tagVersion
+}
+
+// fetch reads a key from Redis, and keeps what it finds in the near cache.
+func (n *Namespace[V]) fetch(ctx context.Context, key string) (found[V], error) {
+	if err := checkKey(key); err != nil {
+		return found[V]{}, err
+	}
+	full := n.prefix + key
+	if n.cache.pending.has(full) {
+		return found[V]{}, nil
+	}
+	epoch, live := n.cache.coherence.live()
+	var mark uint64
+	if n.near != nil {
+		mark = n.near.mark(key)
+	}
+	data, err := n.cache.read(ctx, full)
+	if err != nil {
+		n.counts.errors.Add(1)
+		return found[V]{}, err
+	}
+	f, err := n.judge(ctx, data)
+	if err != nil {
+		n.counts.errors.Add(1)
+		return f, err
+	}
+	if n.near != nil && live && len(data) > 0 {
+		n.nearFill(key, &f, len(data), mark, epoch)
+	}
+	return f, nil
+}
+
+// judge decodes a stored form, and voids it if its versions no longer stand.
+func (n *Namespace[V]) judge(ctx context.Context, data []byte) (found[V], error) {
+	f := n.decode(data)
+	if f.kind == foundNothing || n.stands(&f) {
+		return f, nil
+	}
+	list := make([]*version, 1, 1+len(f.tags))
+	list[0] = n.generation
+	for _, tag := range f.tags {
+		list = append(list, n.tag(tag.tag))
+	}
+	values, err := n.cache.coherence.versions.resolve(ctx, list, false)
+	if err != nil {
+		return found[V]{}, err
+	}
+	valid := values[0] == f.gen
+	for i, tag := range f.tags {
+		valid = valid && values[i+1] == tag.version
+	}
+	if !valid {
+		return found[V]{seal: f.seal}, nil
+	}
+	return f, nil
+}
+
+// versionsOf are those that a value will carry.
+type versionsOf struct {
+	gen  uint64
+	tags []tagVersion
+}
+
+// standing returns the versions for a value that is made from now on, and sees
+// to it that Redis keeps them for as long as the value, which is kept for the
+// given time.
+func (n *Namespace[V]) standing(ctx context.Context, e *entry, kept time.Duration) (versionsOf, error) {
+	if len(e.tags) == 0 {
+		if gen, _ := n.generation.remembered(n.cache.coherence); gen > versionAbsent {
+			return versionsOf{gen: gen}, nil
+		}
+	}
+	if len(e.tags) > maxTags {
+		return versionsOf{}, fmt.Errorf("%w: %d tags, more than %d", ErrTooLarge, len(e.tags), maxTags)
+	}
+	list := make([]*version, 1, 1+len(e.tags))
+	list[0] = n.generation
+	for _, tag := range e.tags {
+		list = append(list, n.tag(tag))
+	}
+	values, err := n.cache.coherence.versions.resolve(ctx, list, true)
+	if err != nil {
+		return versionsOf{}, err
+	}
+	vs := versionsOf{gen: values[0]}
+	for i, tag := range e.tags {
+		vs.tags = append(vs.tags, tagVersion{tag: tag, version: values[i+1]})
+	}
+	n.cache.extend(ctx, list[1:], kept)
+	return vs, nil
+}
+
+// encode makes the stored form of a value.
+func (n *Namespace[V]) encode(value V, ttl time.Duration, vs versionsOf) ([]byte, error) {
+	payload, err := n.settings.codec.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	env := newEnvelope(time.Now())
+	env.codec, env.fresh, env.gen, env.tags = n.settings.codec.ID(), ttl, vs.gen, vs.tags
+	env.payload, env.flags = n.settings.compression.compress(payload, n.settings.compressAbove)
+	data := env.append(make([]byte, 0, headerLen+32+len(env.payload)))
+	if int64(len(data)) > n.cache.cfg.MaxValueBytes {
+		return nil, fmt.Errorf("%w: value of %d bytes, more than the %d of REDIS_MAX_VALUE_BYTES", ErrTooLarge, len(data), n.cache.cfg.MaxValueBytes)
+	}
+	return data, nil
+}
+
+// decode reads a stored form. What it does not understand is nothing, and
+// counted.
+func (n *Namespace[V]) decode(data []byte) found[V] {
+	if data == nil {
+		return found[V]{}
+	}
+	var env envelope
+	f := found[V]{seal: seal(data)}
+	if err := env.parse(data); err != nil {
+		n.counts.undecodable.Add(1)
+		return f
+	}
+	f.created, f.gen, f.tags = env.created, env.gen, env.tags
+	if until, ok := env.freshUntil(); ok {
+		f.stale = until
+	}
+	stale := !f.stale.IsZero() && !time.Now().Before(f.stale)
+	switch {
+	case env.flags&flagTombstone != 0:
+		return f
+	case env.flags&flagNegative != 0:
+		if !stale {
+			f.kind = foundNegative
+		}
+		return f
+	}
+	payload, err := decompress(env.payload, env.flags, n.cache.cfg.MaxReplyBytes)
+	if err == nil && env.codec != n.settings.codec.ID() {
+		err = errForeign
+	}
+	if err == nil {
+		err = n.settings.codec.Unmarshal(payload, &f.value)
+	}
+	if err != nil {
+		n.counts.undecodable.Add(1)
+		var zero V
+		f.value = zero
+		return f
+	}
+	f.kind = foundFresh
+	if stale {
+		f.kind = foundStale
+	}
+	return f
+}

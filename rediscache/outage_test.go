@@ -1,0 +1,142 @@
+package rediscache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pedro-go/pedro/rediscache"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+)
+
+// outage is what 32 callers saw.
+type outage struct {
+	calls, failed atomic.Int64
+	slowest       atomic.Int64
+	lastError     atomic.Int64 // when, since the epoch of the run
+	loadErrors    atomic.Int64
+	firstErr      atomic.Pointer[error]
+}
+
+// under runs 32 callers of Get and Load while fault runs.
+func under(t *testing.T, c *rediscache.Cache, fault func()) *outage {
+	t.Helper()
+	users := rediscache.Of[user](c, "user")
+	ctx := t.Context()
+	for i := range 100 {
+		if err := users.Set(ctx, fmt.Sprint(i), user{ID: i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var o outage
+	began := time.Now()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for n := i; ; n++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				key := fmt.Sprint(n % 100)
+				call := time.Now()
+				var err error
+				if n%2 == 0 {
+					_, err = users.Get(ctx, key)
+					if errors.Is(err, rediscache.ErrNotFound) {
+						err = nil
+					}
+				} else {
+					_, err = users.Load(ctx, key, func(context.Context, string) (user, error) { return user{ID: n % 100}, nil })
+					if err != nil {
+						o.loadErrors.Add(1)
+						o.firstErr.CompareAndSwap(nil, &err)
+					}
+				}
+				o.calls.Add(1)
+				took := int64(time.Since(call))
+				for old := o.slowest.Load(); took > old && !o.slowest.CompareAndSwap(old, took); old = o.slowest.Load() {
+				}
+				if err != nil {
+					o.failed.Add(1)
+					o.lastError.Store(int64(time.Since(began)))
+				}
+			}
+		})
+	}
+	fault()
+	close(stop)
+	wg.Wait()
+	return &o
+}
+
+func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	testOutage(t, func(s server) error { return s.Kill() }, func(s server) error { return s.Restart(context.Background()) })
+}
+
+func TestHangUnderLoad(t *testing.T) {
+	t.Parallel()
+	testOutage(t, func(s server) error { return s.Pause() }, func(s server) error { return s.Resume() })
+}
+
+type server interface {
+	Kill() error
+	Pause() error
+	Resume() error
+	Restart(ctx context.Context) error
+}
+
+func testOutage(t *testing.T, begin, end func(s server) error) {
+	t.Helper()
+	s := rediscachetest.StartServer(t)
+	c := open(t, rediscache.Config{URL: s.URL(), Required: true})
+	var back time.Duration
+	o := under(t, c, func() {
+		pause(t, 300*time.Millisecond)
+		if err := begin(s); err != nil {
+			t.Error(err)
+		}
+		pause(t, 3*time.Second)
+		if err := end(s); err != nil {
+			t.Error(err)
+		}
+		answers := time.Now()
+		eventually(t, "back", func() bool { return c.Redis().Ping(t.Context()).Err() == nil })
+		back = time.Since(answers)
+		pause(t, 300*time.Millisecond)
+	})
+	t.Logf("%d calls, %d failed, slowest %v, back after %v", o.calls.Load(), o.failed.Load(), time.Duration(o.slowest.Load()), back)
+	if n := o.loadErrors.Load(); n > 0 {
+		t.Errorf("%d loads failed, want 0; the first: %v", n, *o.firstErr.Load())
+	}
+	// 250 ms is the promise; the race detector and a busy machine get a margin.
+	if slowest := time.Duration(o.slowest.Load()); slowest > 250*time.Millisecond*margin {
+		t.Errorf("the slowest call took %v, want at most 250 ms", slowest)
+	}
+	if back > 250*time.Millisecond*margin {
+		t.Errorf("back %v after the server, want 250 ms at most", back)
+	}
+	if o.failed.Load() == 0 {
+		t.Error("no call failed: the fault did not happen")
+	}
+}
+
+// margin widens the bounds of time for a busy machine.
+const margin = 3
+
+// pause lets real time pass while real processes do something. It is no wait
+// for a condition.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}

@@ -1,0 +1,219 @@
+package rediscache
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/internal/backoff"
+)
+
+// maxPending bounds the keys that are remembered while Redis is away. When
+// there are more, whole namespaces are invalidated instead.
+const maxPending = 100_000
+
+// replayBatch is the number of keys made up for in one pipeline.
+const replayBatch = 500
+
+var replayPauses = backoff.Policy{Min: 5 * time.Millisecond, Max: 100 * time.Millisecond}
+
+// pending are the writes and deletes that Redis has not, or perhaps not, seen.
+// Their keys are invalid: this process reads nothing under them until they are
+// deleted in Redis. The values are not kept: who wrote them has told the
+// caller that it failed, and another process may know newer ones.
+type pending struct {
+	count atomic.Int64 // of keys, so that the common case is one load
+
+	mu       sync.Mutex
+	keys     map[string]pendingKey
+	versions map[*version]struct{}
+	running  bool
+	seq      uint64
+}
+
+// pendingKey says how a key is made up for.
+type pendingKey struct {
+	seq        uint64        // tells a later failure apart from this one
+	grave      time.Duration // of a tombstone; 0: just delete
+	generation *version      // what to renew instead when there are too many
+}
+
+// has reports whether a key must not be read.
+func (p *pending) has(key string) bool {
+	if p.count.Load() == 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.keys[key]
+	return ok
+}
+
+// remember notes that Redis may hold an old value under key. It reports
+// whether that is so: err says whether the write may have missed.
+func (c *Cache) remember(key string, grave time.Duration, generation *version, err error) {
+	if k := classify(err); k == classOK || err == nil {
+		return
+	}
+	p := &c.pending
+	p.mu.Lock()
+	_, known := p.keys[key]
+	if !known && len(p.keys) >= maxPending {
+		if generation == nil {
+			p.mu.Unlock()
+			c.counts.forgotten.Add(1)
+			return
+		}
+		p.addVersionLocked(generation)
+		generation.mu.Lock()
+		if generation.pending == 0 {
+			generation.pending = newVersion()
+			generation.seq++
+		}
+		generation.mu.Unlock()
+	} else {
+		if p.keys == nil {
+			p.keys = map[string]pendingKey{}
+		}
+		p.seq++
+		p.keys[key] = pendingKey{seq: p.seq, grave: grave, generation: generation}
+		p.count.Store(int64(len(p.keys)))
+		c.counts.remembered.Add(1)
+	}
+	p.mu.Unlock()
+	c.startReplay()
+}
+
+func (p *pending) addVersion(v *version) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addVersionLocked(v)
+}
+
+func (p *pending) addVersionLocked(v *version) {
+	if p.versions == nil {
+		p.versions = map[*version]struct{}{}
+	}
+	p.versions[v] = struct{}{}
+}
+
+// settle notes that a key was written after all: what was pending is moot.
+func (p *pending) settle(key string) {
+	if p.count.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.keys, key)
+	p.count.Store(int64(len(p.keys)))
+}
+
+// startReplay sees to it that what is pending is made up for.
+func (c *Cache) startReplay() {
+	p := &c.pending
+	p.mu.Lock()
+	idle := !p.running
+	p.running = true
+	p.mu.Unlock()
+	if idle && !c.spawn(c.replay) {
+		p.mu.Lock()
+		p.running = false
+		p.mu.Unlock()
+	}
+}
+
+// replay deletes what is pending as soon as Redis lets it.
+func (c *Cache) replay(ctx context.Context) {
+	p := &c.pending
+	for attempt := 0; ; {
+		p.mu.Lock()
+		if len(p.keys) == 0 && len(p.versions) == 0 {
+			p.running = false
+			p.mu.Unlock()
+			return
+		}
+		batch := make(map[string]pendingKey, min(len(p.keys), replayBatch))
+		for key, k := range p.keys {
+			if len(batch) == replayBatch {
+				break
+			}
+			batch[key] = k
+		}
+		var vs []*version
+		for v := range p.versions {
+			vs = append(vs, v)
+		}
+		p.mu.Unlock()
+
+		done := c.replayBatch(ctx, batch)
+		for _, v := range vs {
+			v.mu.Lock()
+			fresh := v.pending
+			v.mu.Unlock()
+			if fresh == 0 || c.storeVersion(ctx, v, fresh) == nil {
+				p.mu.Lock()
+				delete(p.versions, v)
+				p.mu.Unlock()
+				done++
+			}
+		}
+		if done > 0 {
+			attempt = 0
+			continue
+		}
+		if replayPauses.Wait(ctx, attempt) != nil {
+			return
+		}
+		attempt++
+	}
+}
+
+// replayBatch deletes the keys of a batch, and returns how many it did.
+func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) int {
+	if len(batch) == 0 {
+		return 0
+	}
+	pipe := c.link.client.Pipeline()
+	cmds := make(map[string]redis.Cmder, len(batch))
+	now := time.Now()
+	for key, k := range batch {
+		if k.grave > 0 {
+			grave := newEnvelope(now)
+			grave.flags = flagTombstone
+			cmds[key] = pipe.Set(ctx, key, grave.append(nil), k.grave)
+		} else {
+			cmds[key] = pipe.Unlink(ctx, key)
+		}
+		if c.coherence.pubsub.Load() {
+			pipe.Publish(ctx, channel, key)
+		}
+	}
+	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	done := 0
+	p := &c.pending
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, k := range batch {
+		// An error that is not an outage will not go away by trying again.
+		if err := cmds[key].Err(); err != nil && classify(err) != classOK && classify(err) != classOOM {
+			continue
+		}
+		done++
+		if p.keys[key].seq == k.seq {
+			delete(p.keys, key)
+		}
+	}
+	p.count.Store(int64(len(p.keys)))
+	c.counts.replayed.Add(uint64(done)) //nolint:gosec // not negative
+	return done
+}
+
+// publish tells other processes about a write where Redis does not.
+func (c *Cache) publish(ctx context.Context, key string) {
+	if c.coherence.pubsub.Load() {
+		_ = c.link.client.Publish(ctx, channel, key).Err()
+	}
+}
