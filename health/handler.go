@@ -1,0 +1,194 @@
+package health
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A Level is how much somebody may see.
+type Level int
+
+// The levels.
+const (
+	// LevelNothing shows the verdict only.
+	LevelNothing Level = iota
+	// LevelStates adds the names of the checks, their states, the classes of
+	// their errors and their times.
+	LevelStates
+	// LevelEverything adds messages, details, gauges, advice, name and version.
+	LevelEverything
+)
+
+// A HandlerOption is a setting of [Handler].
+type HandlerOption func(*handler)
+
+// WithLevel sets the function that decides what a request may see. It must be
+// quick, since a probe waits for it. nil keeps the default: LevelStates for
+// everybody.
+func WithLevel(f func(*http.Request) Level) HandlerOption {
+	return func(h *handler) {
+		if f != nil {
+			h.level = f
+		}
+	}
+}
+
+// WithRedactor sets the function that turns an error of a check into the text
+// that those see who may see everything. nil keeps the default, the error's own
+// text.
+func WithRedactor(f func(check string, err error) string) HandlerOption {
+	return func(h *handler) {
+		if f != nil {
+			h.redact = f
+		}
+	}
+}
+
+type handler struct {
+	c      *Checker
+	level  func(*http.Request) Level
+	redact func(check string, err error) string
+}
+
+// Handler serves the endpoints that the package's documentation lists. It finds
+// out by itself where it is mounted, with or without the prefix stripped.
+func Handler(c *Checker, opts ...HandlerOption) http.Handler {
+	h := &handler{
+		c:      c,
+		level:  func(*http.Request) Level { return LevelStates },
+		redact: func(_ string, err error) string { return err.Error() },
+	}
+	for _, opt := range opts {
+		opt(h)
+	}
+	return h
+}
+
+// The values of headers, shared so that setting them costs nothing.
+var (
+	headerNoStore = []string{"no-store"}
+	headerNosniff = []string{"nosniff"}
+	headerVary    = []string{"Accept"}
+	headerRetry   = []string{"1"} // DefaultFailingInterval: when a recovery may be seen
+	headerAllow   = []string{"GET, HEAD"}
+)
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header["Cache-Control"] = headerNoStore
+	header["X-Content-Type-Options"] = headerNosniff
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header["Allow"] = headerAllow
+		http.Error(w, "use GET or HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	header["Vary"] = headerVary
+	q := query{level: h.level(r)}
+	var ok bool
+	if q.endpoint, q.check, ok = h.route(r); !ok {
+		http.Error(w, "no such health endpoint", http.StatusNotFound)
+		return
+	}
+	if r.URL.RawQuery != "" {
+		values := r.URL.Query()
+		q.exclude, q.verbose = excluded(values), values.Has("verbose")
+		q.format = formats[values.Get("format")]
+	}
+	if q.format == 0 {
+		q.format = negotiate(r.Header["Accept"], q.verbose)
+	}
+	h.c.demand(r.Context(), q.check)
+	h.write(w, r.Method, q)
+}
+
+// query is what a request asks for.
+type query struct {
+	endpoint endpoint
+	check    string   // alone, if not empty
+	exclude  []string // names of checks that do not count
+	verbose  bool
+	level    Level
+	format   format
+}
+
+// leavesOut reports whether a check does not count.
+func (q query) leavesOut(check string) bool {
+	return q.check != "" && q.check != check || slices.Contains(q.exclude, check)
+}
+
+type endpoint int
+
+const (
+	endpointBasic endpoint = iota
+	endpointLive
+	endpointReady
+	endpointStartup
+	endpointDetailed
+)
+
+func endpointOf(name string) (endpoint, bool) {
+	switch name {
+	case "live":
+		return endpointLive, true
+	case "ready":
+		return endpointReady, true
+	case "startup":
+		return endpointStartup, true
+	case "detailed":
+		return endpointDetailed, true
+	default:
+		return endpointBasic, false
+	}
+}
+
+// route reads the path from its end, because where it begins is up to the
+// host's router.
+func (h *handler) route(r *http.Request) (e endpoint, check string, ok bool) {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	i := strings.LastIndexByte(path, '/')
+	last := path[i+1:]
+	if e, ok := endpointOf(last); ok {
+		return e, "", true
+	}
+	known := h.knows(last)
+	if i > 0 {
+		parent := path[strings.LastIndexByte(path[:i], '/')+1 : i]
+		if e, ok := endpointOf(parent); ok {
+			return e, last, known
+		}
+	}
+	if known {
+		return endpointBasic, last, true
+	}
+	return endpointBasic, "", mounted(r.Pattern, path)
+}
+
+// mounted reports whether the path is where the handler is mounted, and not
+// some unknown thing below it. Only the standard router tells: after others
+// everything counts.
+func mounted(pattern, path string) bool {
+	_, below, ok := strings.Cut(pattern, "/")
+	if !ok || !strings.HasSuffix(below, "/") || strings.ContainsRune(below, '{') {
+		return true
+	}
+	return path == "" || strings.HasSuffix("/"+strings.TrimSuffix(below, "/"), path)
+}
+
+func (h *handler) knows(name string) bool {
+	return slices.ContainsFunc(h.c.snapshot().report.Checks, func(r CheckReport) bool { return r.Name == name })
+}
+
+// excluded returns the names in ?exclude=, which may be repeated and may have
+// commas.
+func excluded(values url.Values) []string {
+	var names []string
+	for _, list := range values["exclude"] {
+		for name := range strings.SplitSeq(list, ",") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
