@@ -110,9 +110,10 @@ func runChild(role string) int {
 	return 0
 }
 
-// drainDelay of the children: more than the balancers of the tests take to
-// notice, which is 400 ms.
-const drainDelay = time.Second
+// drainDelay of the children: far more than the 400 ms that the balancers of
+// the tests take to notice, since on a busy machine they take longer, and a
+// delay that is too short loses requests whatever the server does.
+const drainDelay = 3 * time.Second
 
 // runGroup is a service on this package.
 func runGroup(ctx context.Context, l *slog.Logger, hang string, opts ...lifecycle.ServerOption) error {

@@ -135,7 +135,7 @@ func clients(ctx context.Context, wg *sync.WaitGroup, front string, r *result) {
 		}
 		defer resp.Body.Close()
 		if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(text) != "ok" {
-			r.fail(method+" "+path, fmt.Errorf("status %d, body %q, %w", resp.StatusCode, text, err))
+			r.fail(method+" "+path, fmt.Errorf("status %d, body %q, error %v", resp.StatusCode, text, err))
 		}
 	}
 	pause := func(d time.Duration) {
