@@ -24,6 +24,7 @@ type Cache struct {
 	opts options
 	log  *slog.Logger
 	link *link
+	lane *lane
 
 	counts     counts
 	coherence  *coherence
@@ -74,6 +75,7 @@ func New(cfg Config, opts ...Option) (*Cache, error) {
 	cfg = c.cfg
 	full := linkConfig{Config: cfg, opts: c.opts, tls: tlsCfg, spawn: c.spawn, onChange: c.updateState}
 	c.link = newLink(full)
+	c.lane = &lane{client: c.link.client, cluster: c.link.cluster != nil, allow: c.link.allow}
 	c.coherence = newCoherence(c.link, full)
 	return c, nil
 }

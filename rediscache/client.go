@@ -45,12 +45,17 @@ type linkConfig struct {
 type gates struct {
 	mu  sync.Mutex
 	all []*gate
+
+	only *gate // the first; never changes where there is one server
 }
 
 func (g *gates) add(one *gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.all = append(g.all, one)
+	if g.only == nil {
+		g.only = one
+	}
 }
 
 // state returns the worst news of all gates, and one cause.
@@ -97,6 +102,15 @@ func newLink(cfg linkConfig) *link {
 		l.client = l.standalone(cfg, t)
 	}
 	return l
+}
+
+// allow refuses at once while the one server is away. Which node of a Cluster
+// a call will need is not known here.
+func (l *link) allow() error {
+	if l.cluster != nil {
+		return nil
+	}
+	return l.gates.only.allow()
 }
 
 func (l *link) close() error {

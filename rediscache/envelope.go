@@ -129,6 +129,17 @@ func (e *envelope) parse(b []byte) error {
 	return nil
 }
 
-// seal returns the first bytes of the stored form, by which a later write-back
-// knows whether it is still there.
-func seal(stored []byte) string { return string(stored[:min(len(stored), sealLen)]) }
+// A seal is the first bytes of a stored form, by which a later write-back knows
+// whether it is still there. The zero value means that there was nothing.
+type seal struct {
+	bytes [sealLen]byte
+	n     uint8
+}
+
+func sealOf(stored []byte) seal {
+	var s seal
+	s.n = uint8(copy(s.bytes[:], stored)) //nolint:gosec // at most sealLen
+	return s
+}
+
+func (s *seal) empty() bool { return s.n == 0 }

@@ -21,7 +21,7 @@ type found[V any] struct {
 	kind    foundKind
 	away    bool // Redis could not be asked
 	value   V
-	seal    string    // what a write-back must still find; empty: nothing
+	seal    seal      // what a write-back must still find
 	created time.Time // of the value
 	stale   time.Time // when it goes, or went, stale; zero: never
 	gen     uint64    // versions that it carries
@@ -141,7 +141,7 @@ func (n *Namespace[V]) decode(data []byte) found[V] {
 		return found[V]{}
 	}
 	var env envelope
-	f := found[V]{seal: seal(data)}
+	f := found[V]{seal: sealOf(data)}
 	if err := env.parse(data); err != nil {
 		n.counts.undecodable.Add(1)
 		return f
@@ -150,7 +150,7 @@ func (n *Namespace[V]) decode(data []byte) found[V] {
 	if until, ok := env.freshUntil(); ok {
 		f.stale = until
 	}
-	stale := !f.stale.IsZero() && !time.Now().Before(f.stale)
+	stale := !f.stale.IsZero() && time.Since(f.stale) >= 0
 	switch {
 	case env.flags&flagTombstone != 0:
 		return f

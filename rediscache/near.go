@@ -214,7 +214,7 @@ func (n *Namespace[V]) lastKnown(key string) (found[V], bool) {
 		return found[V]{}, false
 	}
 	f := e.found
-	f.kind, f.seal = foundStale, ""
+	f.kind, f.seal = foundStale, seal{}
 	if now := time.Now(); f.stale.IsZero() || now.Before(f.stale) {
 		f.stale = now
 	}

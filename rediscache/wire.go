@@ -10,17 +10,19 @@ import (
 
 // read returns the bytes under key, nil if there are none.
 func (c *Cache) read(ctx context.Context, key string) ([]byte, error) {
-	data, err := c.link.client.Get(ctx, key).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
-	return data, err
+	return c.lane.get(ctx, key)
 }
 
 // write stores bytes under key for ttl; 0 or less means for ever.
 func (c *Cache) write(ctx context.Context, key string, data []byte, ttl time.Duration) error {
-	return c.link.client.Set(ctx, key, data, max(ttl, 0)).Err()
+	if ttl <= 0 {
+		return c.lane.set(ctx, key, data)
+	}
+	return c.lane.set(ctx, key, data, "px", millis(ttl))
 }
+
+// millis is a TTL as PX takes it.
+func millis(ttl time.Duration) int64 { return max(ttl.Milliseconds(), 1) }
 
 // A keyWrite is one of several.
 type keyWrite struct {
@@ -52,18 +54,22 @@ func (c *Cache) writeMany(ctx context.Context, writes []keyWrite) []error {
 	return errs
 }
 
-// writeIf stores bytes under key if what is there now begins with seal; an
-// empty seal means nothing. It reports whether it stored them.
-func (c *Cache) writeIf(ctx context.Context, key, seal string, data []byte, ttl time.Duration) (bool, error) {
+// writeIf stores bytes under key if what is there now still has the seal. It
+// reports whether it stored them.
+func (c *Cache) writeIf(ctx context.Context, key string, s seal, data []byte, ttl time.Duration) (bool, error) {
 	ttl = max(ttl, 0)
-	if seal == "" {
-		err := c.link.client.SetArgs(ctx, key, data, redis.SetArgs{Mode: "NX", TTL: ttl}).Err()
+	if s.empty() {
+		args := []any{"nx"}
+		if ttl > 0 {
+			args = append(args, "px", millis(ttl))
+		}
+		err := c.lane.set(ctx, key, data, args...)
 		if errors.Is(err, redis.Nil) {
 			return false, nil
 		}
 		return err == nil, err
 	}
-	n, err := writeIfScript.Run(ctx, c.link.client, []string{key}, seal, data, ttl.Milliseconds()).Int()
+	n, err := writeIfScript.Run(ctx, c.link.client, []string{key}, s.bytes[:s.n], data, ttl.Milliseconds()).Int()
 	return n == 1, err
 }
 

@@ -1,0 +1,145 @@
+package rediscache_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/rediscache"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+)
+
+const benchKeys = 10_000
+
+// Compared are reads of 100 bytes by so many callers at a time, alternating in
+// rounds in one run, because a shared machine is never the same twice. The
+// metrics x_raw and x_auto are ratios of throughput, ours to go-redis' plain
+// client and to its AutoPipeline.
+func BenchmarkGet(b *testing.B) {
+	url := rediscachetest.Start(b)
+	ctx := b.Context()
+	ours := open(b, rediscache.Config{URL: url, Required: true})
+	ns := rediscache.Of[[]byte](ours, "bench", rediscache.WithCodec(rediscache.Raw), rediscache.TTL(time.Hour))
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := redis.NewClient(opt)
+	b.Cleanup(func() { raw.Close() })
+	auto, err := redis.NewClient(opt).AutoPipeline()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { auto.Close() })
+	value := []byte(strings.Repeat("x", 100))
+	keys := make([]string, benchKeys)
+	items := map[string][]byte{}
+	for i := range keys {
+		keys[i] = fmt.Sprint(i)
+		items[keys[i]] = value
+	}
+	if err := ns.SetMany(ctx, items); err != nil {
+		b.Fatal(err)
+	}
+	full := make([]string, len(keys))
+	for i, k := range keys {
+		full[i] = "bench:" + k
+	}
+	contenders := []contender{
+		{"raw", func(ctx context.Context, i int) error { return raw.Get(ctx, full[i]).Err() }},
+		{"auto", func(ctx context.Context, i int) error { return auto.Get(ctx, full[i]).Err() }},
+		{"ours", func(ctx context.Context, i int) error { _, err := ns.Get(ctx, keys[i]); return err }},
+	}
+	for _, callers := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			b.ReportAllocs()
+			rates := compete(b, callers, contenders)
+			b.ReportMetric(rates["ours"], "ours_ops/s")
+			b.ReportMetric(rates["ours"]/rates["raw"], "x_raw")
+			b.ReportMetric(rates["ours"]/rates["auto"], "x_auto")
+		})
+	}
+}
+
+type contender struct {
+	name string
+	do   func(ctx context.Context, i int) error
+}
+
+// compete gives each contender the same time, in turns, and returns the median
+// of their operations per second.
+func compete(b *testing.B, callers int, contenders []contender) map[string]float64 {
+	b.Helper()
+	all := map[string][]float64{}
+	for b.Loop() {
+		for _, c := range contenders {
+			all[c.name] = append(all[c.name], rate(b, callers, 100*time.Millisecond, c.do))
+		}
+	}
+	rates := map[string]float64{}
+	for name, list := range all {
+		rates[name] = median(list)
+	}
+	return rates
+}
+
+func rate(b *testing.B, callers int, d time.Duration, do func(ctx context.Context, i int) error) float64 {
+	b.Helper()
+	var ops atomic.Int64
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	began := time.Now()
+	for g := range callers {
+		wg.Go(func() {
+			n := 0
+			for i := g * 31; !stop.Load(); i += 7 {
+				if err := do(context.Background(), i%benchKeys); err != nil {
+					b.Error(err)
+					return
+				}
+				n++
+			}
+			ops.Add(int64(n))
+		})
+	}
+	time.Sleep(d)
+	stop.Store(true)
+	wg.Wait()
+	return float64(ops.Load()) / time.Since(began).Seconds()
+}
+
+func median(list []float64) float64 {
+	list = append([]float64(nil), list...)
+	for i := range list {
+		for j := i; j > 0 && list[j] < list[j-1]; j-- {
+			list[j], list[j-1] = list[j-1], list[j]
+		}
+	}
+	return list[len(list)/2]
+}
+
+func BenchmarkNearHit(b *testing.B) {
+	c := fresh(b)
+	n := rediscache.Of[user](c, "user", rediscache.Near(1000))
+	if err := n.Set(b.Context(), "1", user{ID: 1, Name: "Ana"}); err != nil {
+		b.Fatal(err)
+	}
+	for n.Stats().NearHits == 0 {
+		if _, err := n.Get(b.Context(), "1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := n.Get(ctx, "1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// How calls share round trips. Each call by itself costs Redis and us a system
+// call each way, which is most of what it costs; calls that share one divide
+// it. But sharing must not make anybody wait.
+//
+//   - Up to directCalls at a time each go by themselves, on the goroutine of
+//     the caller: the fastest way when there is nobody to share with.
+//   - Above, calls queue, and a batch leaves as soon as the queue holds a
+//     laneShare-th of all calls under way, or nothing is under way.
+//     There is no timer: with the network as the limit a batch leaves the
+//     moment that the callers of an earlier one come back, with the processor
+//     as the limit batches grow by themselves.
+const (
+	directCalls = 3
+	laneShare   = 2
+	maxBatch    = 512
+)
+
+// A lane is the way of small reads and writes to Redis.
+type lane struct {
+	client  redis.UniversalClient
+	cluster bool
+	allow   func() error // refuses at once while the only server is away
+
+	calls atomic.Int64 // under way: direct, queued, in batches
+
+	mu      sync.Mutex
+	queue   []*request
+	batches int // under way
+}
+
+// A request is one call of a batch.
+type request struct {
+	key   string
+	value []byte // to store; nil to read
+	args  []any  // of SET, after the key
+	reply []byte // what was read; nil if there is nothing
+	err   error
+	done  chan struct{} // gets one value when reply and err are set
+}
+
+var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
+
+// get reads a key.
+func (l *lane) get(ctx context.Context, key string) ([]byte, error) {
+	if l.calls.Add(1) <= directCalls {
+		defer l.left()
+		data, err := l.client.Get(ctx, key).Bytes()
+		if errors.Is(err, redis.Nil) {
+			return nil, nil
+		}
+		return data, err
+	}
+	r := requests.Get().(*request) //nolint:errcheck // only requests are in the pool
+	r.key, r.value, r.args = key, nil, nil
+	return l.share(ctx, r)
+}
+
+// set runs SET key value args.
+func (l *lane) set(ctx context.Context, key string, value []byte, args ...any) error {
+	if l.calls.Add(1) <= directCalls {
+		defer l.left()
+		return l.client.Process(ctx, setCmd(ctx, key, value, args))
+	}
+	r := requests.Get().(*request) //nolint:errcheck // only requests are in the pool
+	r.key, r.value, r.args = key, value, args
+	_, err := l.share(ctx, r)
+	return err
+}
+
+func setCmd(ctx context.Context, key string, value []byte, args []any) *redis.StatusCmd {
+	return redis.NewStatusCmd(ctx, append([]any{"set", key, value}, args...)...)
+}
+
+// left notes the end of a direct call.
+func (l *lane) left() {
+	if l.calls.Add(-1) > 0 {
+		l.mu.Lock()
+		l.dispatchLocked()
+		l.mu.Unlock()
+	}
+}
+
+// share puts a request into the queue and waits for it, as long as ctx lets it.
+// The batch itself does not depend on any caller's context, so a caller that
+// gives up harms neither the others nor the connection.
+func (l *lane) share(ctx context.Context, r *request) ([]byte, error) {
+	err := l.allow()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		l.calls.Add(-1)
+		return nil, err
+	}
+	l.mu.Lock()
+	l.queue = append(l.queue, r)
+	l.dispatchLocked()
+	l.mu.Unlock()
+
+	if gone := ctx.Done(); gone == nil {
+		<-r.done // cheaper than a select
+	} else {
+		select {
+		case <-r.done:
+		case <-gone:
+			return nil, context.Cause(ctx) // r goes with its batch
+		}
+	}
+	reply, err := r.reply, r.err
+	*r = request{done: r.done}
+	requests.Put(r)
+	return reply, err
+}
+
+// dispatchLocked sends off a batch if it is time to.
+func (l *lane) dispatchLocked() {
+	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*laneShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
+		n := min(len(l.queue), maxBatch)
+		batch := l.queue[:n:n]
+		l.queue = l.queue[n:]
+		if len(l.queue) == 0 {
+			l.queue = nil
+		}
+		l.batches++
+		go l.run(batch)
+	}
+}
+
+// run carries out a batch.
+func (l *lane) run(batch []*request) {
+	ctx := context.Background() // the client's hook bounds it
+	if l.cluster {
+		l.pipeline(ctx, batch)
+	} else {
+		l.mget(ctx, batch)
+	}
+	l.calls.Add(int64(-len(batch)))
+	l.mu.Lock()
+	l.batches--
+	l.dispatchLocked()
+	l.mu.Unlock()
+	for _, r := range batch {
+		r.done <- struct{}{}
+	}
+}
+
+// pipeline carries out a batch command by command.
+func (l *lane) pipeline(ctx context.Context, batch []*request) {
+	pipe := l.client.Pipeline()
+	for _, r := range batch {
+		if r.value == nil {
+			_ = pipe.Process(ctx, redis.NewStringCmd(ctx, "get", r.key))
+		} else {
+			_ = pipe.Process(ctx, setCmd(ctx, r.key, r.value, r.args))
+		}
+	}
+	cmds, err := pipe.Exec(ctx)
+	for i, r := range batch {
+		if len(cmds) != len(batch) {
+			r.err = err
+			continue
+		}
+		r.err = cmds[i].Err()
+		if get, ok := cmds[i].(*redis.StringCmd); ok {
+			r.reply, r.err = get.Bytes()
+			if errors.Is(r.err, redis.Nil) {
+				r.reply, r.err = nil, nil
+			}
+		}
+	}
+}
+
+// mget carries out a batch with one MGET for all that read.
+func (l *lane) mget(ctx context.Context, batch []*request) {
+	args := make([]any, 1, len(batch)+1)
+	args[0] = "mget"
+	for _, r := range batch {
+		if r.value == nil {
+			args = append(args, &r.key) // a pointer needs no boxing
+		}
+	}
+	switch reads := len(args) - 1; {
+	case reads < 2:
+		l.pipeline(ctx, batch)
+		return
+	case reads == len(batch):
+		cmd := redis.NewRawCmd(ctx, args...)
+		if err := l.client.Process(ctx, cmd); err != nil {
+			fail(batch, err)
+			return
+		}
+		l.scatter(ctx, batch, cmd.Val())
+		return
+	}
+	pipe := l.client.Pipeline()
+	read := redis.NewRawCmd(ctx, args...)
+	_ = pipe.Process(ctx, read)
+	var gets, sets []*request
+	var stored []*redis.StatusCmd
+	for _, r := range batch {
+		if r.value == nil {
+			gets = append(gets, r)
+			continue
+		}
+		cmd := setCmd(ctx, r.key, r.value, r.args)
+		_ = pipe.Process(ctx, cmd)
+		sets, stored = append(sets, r), append(stored, cmd)
+	}
+	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	for i, r := range sets {
+		r.err = stored[i].Err()
+	}
+	if err := read.Err(); err != nil {
+		fail(gets, err)
+		return
+	}
+	l.scatter(ctx, gets, read.Val())
+}
+
+func fail(batch []*request, err error) {
+	for _, r := range batch {
+		r.err = err
+	}
+}
+
+// scatter hands the values of a raw MGET reply to those who asked. They share
+// its memory.
+func (l *lane) scatter(ctx context.Context, batch []*request, raw []byte) {
+	s := replySplitter{rest: raw}
+	if s.array() != len(batch) {
+		// An error, or not Redis: ask again in a form that go-redis reads.
+		l.pipeline(ctx, batch)
+		return
+	}
+	for _, r := range batch {
+		r.reply = s.bulk()
+	}
+	if s.bad {
+		l.pipeline(ctx, batch)
+	}
+}
+
+// A replySplitter cuts a raw reply into its strings.
+type replySplitter struct {
+	rest []byte
+	bad  bool
+}
+
+// array returns the length of the array that begins here, -1 if none does.
+func (s *replySplitter) array() int {
+	kind, n := s.head()
+	if kind != '*' || s.bad {
+		return -1
+	}
+	return n
+}
+
+// bulk returns the next string, nil for null.
+func (s *replySplitter) bulk() []byte {
+	kind, n := s.head()
+	switch {
+	case s.bad || kind == '_' || n < 0:
+		return nil
+	case kind != '$' || len(s.rest) < n+2:
+		s.bad = true
+		return nil
+	}
+	value := s.rest[:n:n]
+	s.rest = s.rest[n+2:]
+	return value
+}
+
+// head reads a line of a type and a number.
+func (s *replySplitter) head() (kind byte, n int) {
+	if s.bad || len(s.rest) < 3 {
+		s.bad = true
+		return 0, 0
+	}
+	kind = s.rest[0]
+	i, neg := 1, false
+	for ; i < len(s.rest) && s.rest[i] != '\r'; i++ {
+		switch c := s.rest[i]; {
+		case c == '-' && i == 1:
+			neg = true
+		case c >= '0' && c <= '9' && n < 1<<40:
+			n = n*10 + int(c-'0')
+		default:
+			s.bad = true
+			return 0, 0
+		}
+	}
+	if i+2 > len(s.rest) {
+		s.bad = true
+		return 0, 0
+	}
+	s.rest = s.rest[i+2:]
+	if neg {
+		n = -1
+	}
+	return kind, n
+}
