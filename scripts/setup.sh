@@ -99,7 +99,7 @@ install_apt() {
 		printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
 		$as_root chmod 755 "$policy"
 		trap '$as_root rm -f "$policy"' EXIT
-		trap 'exit 130' INT TERM
+		trap 'exit 130' HUP INT PIPE TERM
 	fi
 	say "apt-get update"
 	# A source that fails need not be the one that is needed: the installation decides.
