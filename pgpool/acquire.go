@@ -30,47 +30,65 @@ const pingIdle = 30 * time.Second
 // acquire gets a connection within ConnectTimeout and ctx. While the server is
 // away, or refuses because it starts up, shuts down or is full, it is asked
 // again.
-func (n *node) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	if err := ctx.Err(); err != nil {
+func (n *node) acquire(ctx context.Context) (conn *pgxpool.Conn, err error) {
+	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	start := clock()
 	patience := newPatience(ctx, n)
-	conn, err := n.px.Acquire(patience)
-	if err != nil {
-		conn, err = n.acquireAgain(ctx, patience, err)
+	if conn, err = n.px.Acquire(patience); err != nil {
+		err = n.acquireAgain(patience, err, func(ctx context.Context) error {
+			conn, err = n.px.Acquire(ctx)
+			return err
+		})
 	}
-	armed := patience.end()
-	if armed || err != nil {
-		n.acquireWait.Observe(time.Duration(clock() - start))
-	} else {
+	if waited := patience.end(); !waited && err == nil {
 		n.acquireWait.Observe(0)
+		return conn, nil
 	}
+	took := time.Duration(clock() - start)
+	n.acquireWait.Observe(took)
 	if err != nil {
-		return nil, n.acquireFailed(ctx, err, time.Duration(clock()-start))
+		return nil, n.acquireFailed(ctx, err, took)
 	}
 	return conn, nil
 }
 
-func (n *node) acquireAgain(ctx context.Context, patience *patience, err error) (*pgxpool.Conn, error) {
-	_ = patience.Done() // arms it
-	for attempt := 0; ; attempt++ {
-		if patience.Err() != nil || isPermanent(err) {
-			return nil, err
-		}
-		if refusesSettings(err) && *n.mode.Load() == PoolModeAuto {
-			n.setMode(PoolModeTransaction)
-			attempt = -1
-		} else if !errors.Is(err, errModeFound) {
-			if backoffErr := reconnect.Wait(patience, attempt); backoffErr != nil {
-				return nil, err
-			}
-		}
-		var conn *pgxpool.Conn
-		if conn, err = n.px.Acquire(patience); err == nil {
-			return conn, nil
-		}
+// acquireBy is acquire for others that take a connection from the pool.
+func (n *node) acquireBy(ctx context.Context, try func(context.Context) error) error {
+	start := clock()
+	patience := newPatience(ctx, n)
+	err := try(patience)
+	if err != nil {
+		err = n.acquireAgain(patience, err, try)
 	}
+	patience.end()
+	took := time.Duration(clock() - start)
+	n.acquireWait.Observe(took)
+	if err != nil {
+		return n.acquireFailed(ctx, err, took)
+	}
+	return nil
+}
+
+// acquireAgain tries again after err, until patience ends.
+func (n *node) acquireAgain(patience *patience, err error, try func(context.Context) error) error {
+	_ = patience.Done() // arms it
+	for attempt := 0; err != nil; attempt++ {
+		switch {
+		case patience.Err() != nil, isPermanent(err):
+			return err
+		case errors.Is(err, errModeFound): // the next one is made in the right mode
+		case refusesSettings(err) && *n.mode.Load() == PoolModeAuto:
+			n.setMode(PoolModeTransaction)
+		case !n.primary:
+			return err // the primary answers instead
+		case reconnect.Wait(patience, attempt) != nil:
+			return err
+		}
+		err = try(patience)
+	}
+	return nil
 }
 
 // isPermanent reports whether a connection attempt will fail the same way

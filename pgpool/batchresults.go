@@ -25,7 +25,9 @@ func (n *node) sendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 		return pgx.FailedBatchResults(&pgx.Batch{}, errBatchTx)
 	}
 	return &batchResults{BatchResults: results, end: func(err error) error {
-		err = wireOf(conn.Conn()).explain(ctx, err)
+		if err = wireOf(conn.Conn()).explain(ctx, err); err == nil {
+			n.noteWrite(ctx, conn.Conn())
+		}
 		conn.Release()
 		return err
 	}}
@@ -42,7 +44,8 @@ func (n *node) copyFrom(ctx context.Context, table pgx.Identifier, columns []str
 	if err != nil {
 		return count, wireOf(conn.Conn()).explain(ctx, err)
 	}
-	return count, n.noteWrite(ctx, conn.Conn())
+	n.noteWrite(ctx, conn.Conn())
+	return count, nil
 }
 
 // batchResults are results that give something back when they are closed.

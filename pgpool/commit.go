@@ -65,8 +65,26 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 
 // commitStatement sends COMMIT and returns what the server made of it.
 func (t *tx) commitStatement(ctx context.Context) (string, error) {
-	tag, err := t.c.Exec(ctx, "commit")
-	return tag.String(), err
+	h := holderFrom(ctx)
+	if h == nil || t.opts.readOnly {
+		tag, err := t.c.Exec(ctx, "commit")
+		return tag.String(), err
+	}
+	// One message, so the position of the commit costs no round trip. It also
+	// costs nothing if it is lost: the reply to COMMIT comes first.
+	o := observer{node: t.node}
+	o.start(t.c, "commit", nil)
+	results, err := t.c.PgConn().Exec(ctx, "commit; "+lsnSQL).ReadAll()
+	o.end(t.c, err)
+	if len(results) == 0 || results[0].Err != nil {
+		return "", err
+	}
+	var lsn uint64
+	if len(results) == 2 && len(results[1].Rows) == 1 {
+		lsn = parseLSN(string(results[1].Rows[0][0]))
+	}
+	h.note(lsn)
+	return results[0].CommandTag.String(), nil
 }
 
 // identity returns what BEGIN told about the transaction.

@@ -238,7 +238,8 @@ func (n *node) with(ctx context.Context, f func(context.Context, *pgx.Conn) (int
 	if err != nil {
 		return 0, wireOf(conn.Conn()).explain(ctx, err)
 	}
-	return count, n.noteWrite(ctx, conn.Conn())
+	n.noteWrite(ctx, conn.Conn())
+	return count, nil
 }
 
 // with runs f on the transaction's connection.

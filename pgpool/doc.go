@@ -17,7 +17,7 @@
 //	n, err := pgpool.BatchInsert(ctx, pool, "patients", patients, pgpool.OnConflictDoNothing("email"))
 //
 // A [Pool] is a [Querier] like pgx's own types, so sqlc, scany and everything
-// else made for pgx works on it; [Pool.Pgx] is the pgxpool.Pool below and
+// else made for pgx works on it; [Pool.Pgx] is the pgxpool.Pool below, and
 // [Pool.DB] the same connections for database/sql.
 //
 // # Order

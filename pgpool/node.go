@@ -29,6 +29,7 @@ type node struct {
 	server  atomic.Pointer[server]   // what the first connection told
 	warned  atomic.Bool              // about a session feature behind a transaction pooler
 	primary bool
+	replica replicaState
 
 	conns struct {
 		sync.Mutex

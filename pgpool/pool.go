@@ -221,6 +221,9 @@ func (n *node) cutOff() {
 func (p *Pool) Ping(ctx context.Context) error { return p.primary.ping(ctx) }
 
 func (n *node) ping(ctx context.Context) error {
+	if n.px.Stat().AcquiredConns() >= n.pool.cfg.MaxConns {
+		return n.pingAside(ctx)
+	}
 	conn, err := n.acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("pgpool: ping: %w", err)
@@ -228,6 +231,23 @@ func (n *node) ping(ctx context.Context) error {
 	defer conn.Release()
 	if err := conn.Conn().Ping(ctx); err != nil {
 		return fmt.Errorf("pgpool: ping: %s: %w", n.name, wireOf(conn.Conn()).explain(ctx, err))
+	}
+	return nil
+}
+
+// pingAside asks the server on a connection of its own.
+func (n *node) pingAside(ctx context.Context) error {
+	cfg := n.px.Config().ConnConfig
+	if err := n.beforeConnect(ctx, cfg); err != nil {
+		return fmt.Errorf("pgpool: ping: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("pgpool: ping: %w", n.describeConnect(err))
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := conn.Ping(ctx); err != nil {
+		return fmt.Errorf("pgpool: ping: %s: %w", n.name, err)
 	}
 	return nil
 }

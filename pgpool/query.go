@@ -53,9 +53,9 @@ func (n *node) exec(ctx context.Context, sql string, args []any) (pgconn.Command
 		runs := w.runs.Load()
 		tag, err := c.Exec(ctx, sql, args...)
 		if err == nil {
-			err = n.noteWrite(ctx, c)
+			n.noteWrite(ctx, c)
 			conn.Release()
-			return tag, err
+			return tag, nil
 		}
 		again := attempt < maxReplays && nothingRan(ctx, c, w, runs, err)
 		err = w.explain(ctx, err)
@@ -122,6 +122,8 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 	}
 	if err != nil {
 		err = w.explain(ctx, err)
+	} else if mayWrite(r.sql) {
+		r.node.noteWrite(ctx, c)
 	}
 	if w.readOnly {
 		w.prefix.reset()

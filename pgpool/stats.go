@@ -139,7 +139,10 @@ func (p *Pool) Stats() Stats {
 		CommitsResolved: p.tx.resolved.Load(), CommitsUnknown: p.tx.unknown.Load(), ReplicaFallbacks: p.fallbacks.Load(),
 	}
 	for _, r := range p.replicas {
-		s.Replicas = append(s.Replicas, r.stats())
+		rs := r.stats()
+		rs.Healthy = r.replica.healthy.Load()
+		rs.Lag, rs.Latency = time.Duration(r.replica.lag.Load()), time.Duration(r.replica.latency.Load())
+		s.Replicas = append(s.Replicas, rs)
 	}
 	return s
 }

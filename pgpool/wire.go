@@ -59,7 +59,10 @@ func wireOf(conn *pgx.Conn) *wire {
 
 // Write sends b, with the prefix in front if there is one.
 func (w *wire) Write(b []byte) (int, error) {
-	if w.prefix.pending() && len(b) > 0 && b[0] != 'X' { // not before Terminate
+	if len(b) > 0 && b[0] == 'X' { // Terminate, which pgx may send from another goroutine
+		return w.Conn.Write(b)
+	}
+	if w.prefix.pending() {
 		return w.prefix.write(b)
 	}
 	n, err := w.Conn.Write(b)
