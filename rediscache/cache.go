@@ -32,6 +32,7 @@ type Cache struct {
 	memory     memoryWatch
 	namesMu    sync.Mutex
 	namespaces []namedCounts
+	cold       map[string]struct{} // namespaces that wait for their first Warm
 
 	// Everything in the background runs on ctx and is waited for by Stop.
 	ctx    context.Context

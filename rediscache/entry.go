@@ -164,6 +164,7 @@ type settings struct {
 	compressAbove int
 	nearEntries   int
 	nearTTL       time.Duration
+	waitForWarm   bool
 }
 
 type namespaceOption func(s *settings)

@@ -132,14 +132,13 @@ func (e *envelope) parse(b []byte) error {
 // A seal is the first bytes of a stored form, by which a later write-back knows
 // whether it is still there. The zero value means that there was nothing.
 type seal struct {
-	bytes [sealLen]byte
+	there bool
 	n     uint8
+	bytes [sealLen]byte
 }
 
 func sealOf(stored []byte) seal {
-	var s seal
+	s := seal{there: true}
 	s.n = uint8(copy(s.bytes[:], stored)) //nolint:gosec // at most sealLen
 	return s
 }
-
-func (s *seal) empty() bool { return s.n == 0 }

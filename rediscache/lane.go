@@ -55,15 +55,27 @@ var requests = sync.Pool{New: func() any { return &request{done: make(chan struc
 func (l *lane) get(ctx context.Context, key string) ([]byte, error) {
 	if l.calls.Add(1) <= directCalls {
 		defer l.left()
-		data, err := l.client.Get(ctx, key).Bytes()
-		if errors.Is(err, redis.Nil) {
-			return nil, nil
-		}
-		return data, err
+		return value(l.client.Get(ctx, key))
 	}
 	r := requests.Get().(*request) //nolint:errcheck // only requests are in the pool
 	r.key, r.value, r.args = key, nil, nil
 	return l.share(ctx, r)
+}
+
+// value is what a GET returned: nil if there is nothing; something that is no
+// value of ours if there is another type.
+func value(cmd *redis.StringCmd) ([]byte, error) {
+	data, err := cmd.Bytes()
+	switch {
+	case err == nil:
+		return data, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return []byte{}, nil
+	default:
+		return nil, err
+	}
 }
 
 // set runs SET key value args.
@@ -173,10 +185,7 @@ func (l *lane) pipeline(ctx context.Context, batch []*request) {
 		}
 		r.err = cmds[i].Err()
 		if get, ok := cmds[i].(*redis.StringCmd); ok {
-			r.reply, r.err = get.Bytes()
-			if errors.Is(r.err, redis.Nil) {
-				r.reply, r.err = nil, nil
-			}
+			r.reply, r.err = value(get)
 		}
 	}
 }

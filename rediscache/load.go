@@ -250,26 +250,31 @@ func (n *Namespace[V]) loadAndStore(ctx context.Context, job loadJob[V], flight 
 	return value, err
 }
 
-// storeLoaded writes a load's result back. Its failure is not the caller's.
-func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], vs versionsOf, value V, negative bool) {
-	e := job.entry
-	var data []byte
-	var keep time.Duration
+// stored makes the stored form of a load's result; nil if it is not to be
+// stored.
+func (n *Namespace[V]) stored(e *entry, value V, negative bool, vs versionsOf) (data []byte, keep time.Duration, err error) {
 	if negative {
 		if e.negativeTTL == 0 {
-			return
+			return nil, 0, nil
 		}
 		env := newEnvelope(time.Now())
 		env.flags, env.fresh, env.gen, env.tags = flagNegative, e.negativeTTL, vs.gen, vs.tags
-		data, keep = env.append(nil), e.negativeTTL
-	} else {
-		ttl := e.jittered()
-		var err error
-		if data, err = n.encode(value, ttl, vs); err != nil {
-			n.counts.errors.Add(1)
-			return
-		}
-		keep = e.kept(ttl)
+		return env.append(nil), e.negativeTTL, nil
+	}
+	ttl := e.jittered()
+	data, err = n.encode(value, ttl, vs)
+	return data, e.kept(ttl), err
+}
+
+// storeLoaded writes a load's result back. Its failure is not the caller's.
+func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], vs versionsOf, value V, negative bool) {
+	data, keep, err := n.stored(job.entry, value, negative, vs)
+	if err != nil {
+		n.counts.errors.Add(1)
+		return
+	}
+	if data == nil {
+		return
 	}
 	stored, err := n.cache.writeIf(ctx, n.prefix+job.key, job.found.seal, data, keep)
 	switch {

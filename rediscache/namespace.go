@@ -65,7 +65,7 @@ func Of[V any](c *Cache, name string, opts ...NamespaceOption) *Namespace[V] {
 	if near := n.near; near != nil {
 		one.near = func() (int, uint64) { return near.entries.EstimatedSize(), near.entries.WeightedSize() }
 	}
-	c.register(one)
+	c.register(one, n.settings.waitForWarm)
 	return n
 }
 

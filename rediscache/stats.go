@@ -221,10 +221,16 @@ type namedCounts struct {
 	near   func() (entries int, bytes uint64)
 }
 
-func (c *Cache) register(one namedCounts) {
+func (c *Cache) register(one namedCounts, waitForWarm bool) {
 	c.namesMu.Lock()
 	defer c.namesMu.Unlock()
 	c.namespaces = append(c.namespaces, one)
+	if waitForWarm {
+		if c.cold == nil {
+			c.cold = map[string]struct{}{}
+		}
+		c.cold[one.name] = struct{}{}
+	}
 }
 
 // watch looks at the counters and at Redis' memory from time to time.

@@ -58,7 +58,7 @@ func (c *Cache) writeMany(ctx context.Context, writes []keyWrite) []error {
 // reports whether it stored them.
 func (c *Cache) writeIf(ctx context.Context, key string, s seal, data []byte, ttl time.Duration) (bool, error) {
 	ttl = max(ttl, 0)
-	if s.empty() {
+	if !s.there {
 		args := []any{"nx"}
 		if ttl > 0 {
 			args = append(args, "px", millis(ttl))
@@ -71,6 +71,47 @@ func (c *Cache) writeIf(ctx context.Context, key string, s seal, data []byte, tt
 	}
 	n, err := writeIfScript.Run(ctx, c.link.client, []string{key}, s.bytes[:s.n], data, ttl.Milliseconds()).Int()
 	return n == 1, err
+}
+
+// A conditionalWrite is one of several that happen only if the seal still
+// stands.
+type conditionalWrite struct {
+	keyWrite
+
+	seal seal
+}
+
+// writeIfMany is writeIf for several keys in one round trip, to each node of a
+// Cluster. It returns how many were stored, and how many nobody knows about.
+func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (stored, failed int) {
+	if len(writes) == 0 {
+		return 0, 0
+	}
+	pipe := c.link.client.Pipeline()
+	cmds := make([]redis.Cmder, len(writes))
+	for i, w := range writes {
+		ttl := max(w.ttl, 0)
+		if !w.seal.there {
+			cmds[i] = pipe.SetArgs(ctx, w.key, w.data, redis.SetArgs{Mode: "NX", TTL: ttl})
+		} else {
+			cmds[i] = writeIfScript.Eval(ctx, pipe, []string{w.key}, w.seal.bytes[:w.seal.n], w.data, ttl.Milliseconds())
+		}
+	}
+	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	for i, cmd := range cmds {
+		switch err := cmd.Err(); {
+		case err == nil:
+			if script, ok := cmd.(*redis.Cmd); ok && script.Val() != int64(1) {
+				continue
+			}
+			stored++
+			c.pending.settle(writes[i].key)
+			c.publish(ctx, writes[i].key)
+		case !errors.Is(err, redis.Nil):
+			failed++
+		}
+	}
+	return stored, failed
 }
 
 var writeIfScript = redis.NewScript(`
