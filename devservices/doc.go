@@ -41,8 +41,11 @@
 // Programs are looked for in the directories of DEVSERVICES_PATH, in PATH, and where distributions hide them. Data lives
 // in memory (/dev/shm) if that has a gigabyte to spare, else in the temporary directory; DEVSERVICES_TMP names another.
 // As root, servers run as the user postgres or nobody. PostgreSQL's first data directory is kept in the user's cache
-// directory, because a copy is five times as fast as initdb. With DEVSERVICES=off the package behaves as if nothing were
-// installed.
+// directory, because a copy is five times as fast as initdb.
+//
+// Where no program is installed but Docker or Podman runs, single Redis and PostgreSQL servers without TLS run in
+// containers, of the images DEVSERVICES_REDIS_IMAGE (redis:7-alpine) and DEVSERVICES_POSTGRES_IMAGE (postgres:17-alpine).
+// DEVSERVICES=container prefers them, to try other versions; DEVSERVICES=off behaves as if nothing were there.
 //
 // # What the package does not do
 //

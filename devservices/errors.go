@@ -14,3 +14,6 @@ var ErrNotRunning = errors.New("server is not running")
 
 // errPortTaken says that somebody who does not lock ports took ours before the server could listen on it.
 var errPortTaken = errors.New("port is taken")
+
+// errDamaged says that a server did not start from the template, which has been discarded.
+var errDamaged = errors.New("template did not work")

@@ -1,6 +1,7 @@
 package devservices
 
 import (
+	"os"
 	"path/filepath"
 	"strconv"
 )
@@ -36,4 +37,15 @@ func (r *Redis) ConfigFile() string { return r.args[0] }
 // ProcFile is the path of one of Linux's files about the server.
 func (s *server) ProcFile(name string) string {
 	return "/proc/" + strconv.Itoa(s.PID()) + "/" + name
+}
+
+// Exe is the program that the server runs.
+func (s *server) Exe() string { return s.exe }
+
+// InstallLine is how PgBouncer is installed on a machine whose programs are in dir.
+func InstallLine(dir string) string {
+	return pgbouncerProduct.hint("linux", func(name string) bool {
+		_, err := os.Stat(dir + "/" + name)
+		return err == nil
+	})
 }

@@ -26,11 +26,15 @@ var (
 	pgbouncerProduct = product{"PgBouncer", "pgbouncer", "pgbouncer", "pgbouncer", "pgbouncer"}
 )
 
-// hint is the line that installs the product on this system.
-func (p product) hint() string {
-	has := func(name string) bool { _, err := exec.LookPath(name); return err == nil }
+// installLine is the line that installs the product on this machine.
+func (p product) installLine() string {
+	return p.hint(runtime.GOOS, func(name string) bool { _, err := exec.LookPath(name); return err == nil })
+}
+
+// hint is [product.installLine] for a system that has certain programs.
+func (p product) hint(system string, has func(program string) bool) string {
 	switch {
-	case runtime.GOOS == "darwin":
+	case system == "darwin":
 		return "brew install " + p.brew
 	case has("apt-get"):
 		return "sudo apt-get install --no-install-recommends " + p.apt
@@ -47,10 +51,10 @@ func (p product) hint() string {
 
 // missing is the error for a product of which nothing was found.
 func (p product) missing() error {
-	if switchedOff() {
-		return fmt.Errorf("devservices: %s is treated as %w because of DEVSERVICES=off", p.name, ErrNotInstalled)
+	if mode := getenv("DEVSERVICES"); mode == "off" || mode == "container" {
+		return fmt.Errorf("devservices: %s is treated as %w because of DEVSERVICES=%s", p.name, ErrNotInstalled, mode)
 	}
-	return fmt.Errorf("devservices: %s is %w: %s (or name the directory of its programs in DEVSERVICES_PATH)", p.name, ErrNotInstalled, p.hint())
+	return fmt.Errorf("devservices: %s is %w: %s (or name the directory of its programs in DEVSERVICES_PATH)", p.name, ErrNotInstalled, p.installLine())
 }
 
 // wellKnown are directories in which distributions keep servers without putting them into PATH, as patterns.
@@ -69,13 +73,10 @@ var wellKnown = []string{
 // getenv reads the environment, which this package may: it is for tests and development, and has no ConfigFromEnv.
 func getenv(name string) string { return os.Getenv(name) } //nolint:forbidigo // see above
 
-// switchedOff is how a host's behaviour without any server is tried on a machine that has them.
-func switchedOff() bool { return getenv("DEVSERVICES") == "off" }
-
 // lookup finds the first directory that holds all the named programs, because those of different PostgreSQL versions do not
 // mix: in DEVSERVICES_PATH, in PATH, then where distributions hide servers, newest version first.
 func lookup(all ...string) (dir string, ok bool) {
-	if switchedOff() {
+	if mode := getenv("DEVSERVICES"); mode == "off" || mode == "container" {
 		return "", false
 	}
 	for _, dir := range searchPath() {

@@ -41,6 +41,9 @@ func StartPostgres(ctx context.Context, opts ...PostgresOption) (*Postgres, erro
 	o := newPostgresOptions(opts)
 	return freshStart(ctx, func(ctx context.Context) (*Postgres, error) {
 		p, err := newPostgres(o)
+		if errors.Is(err, ErrNotInstalled) {
+			return startContainedPostgres(ctx, o, err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -91,27 +94,19 @@ func (p *Postgres) boot(ctx context.Context) error {
 	}
 	err = p.start(ctx)
 	if err != nil && !errors.Is(err, errPortTaken) && ctx.Err() == nil && len(p.opts.settings) == 0 {
-		t.discard() // should a power cut have damaged it, the next start makes a new one
+		t.discard() // a power cut may have damaged it
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return err
 }
 
 // configure appends our settings to the ones that initdb wrote: the last one of a name counts.
 func (p *Postgres) configure() error {
-	settings := [][2]string{
+	settings := append([][2]string{
 		{"listen_addresses", "127.0.0.1"},
 		{"port", strconv.Itoa(p.Port())},
 		{"unix_socket_directories", ""}, // Debian's default cannot be written to, and paths get too long
-		{"fsync", "off"},
-		{"full_page_writes", "off"},
-		{"synchronous_commit", "on"},
-		{"dynamic_shared_memory_type", "mmap"}, // "posix" leaves files in /dev/shm after a kill
-		{"max_connections", "300"},
-		{"shared_buffers", "64MB"},
-		{"max_wal_size", "256MB"},
-		{"wal_keep_size", "64MB"},
-		{"log_line_prefix", "%m [%p] "},
-	}
+	}, p.settings()...)
 	if p.opts.cert != nil {
 		cert, key, ca, err := p.opts.cert.install(p.server, "server")
 		if err != nil {
@@ -126,6 +121,21 @@ func (p *Postgres) configure() error {
 	}
 	settings = append(settings, p.opts.settings...)
 	return p.appendSettings(settings)
+}
+
+// settings are those that do not depend on where the server runs.
+func (p *Postgres) settings() [][2]string {
+	return [][2]string{
+		{"fsync", "off"},
+		{"full_page_writes", "off"},
+		{"synchronous_commit", "on"},
+		{"dynamic_shared_memory_type", "mmap"}, // "posix" leaves files in /dev/shm after a kill
+		{"max_connections", "300"},
+		{"shared_buffers", "64MB"},
+		{"max_wal_size", "256MB"},
+		{"wal_keep_size", "64MB"},
+		{"log_line_prefix", "%m [%p] "},
+	}
 }
 
 func (p *Postgres) appendSettings(settings [][2]string) error {

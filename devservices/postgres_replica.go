@@ -66,8 +66,6 @@ func (p *Postgres) bootReplica(ctx context.Context, primary *Postgres) error {
 // Promote makes a replica a primary of its own and returns when it takes writes. The former primary, if it still runs,
 // is not told.
 func (p *Postgres) Promote(ctx context.Context) error {
-	ctx, cancel := withDefaultTimeout(ctx)
-	defer cancel()
 	return p.tool(ctx, "pg_ctl", "promote", "-w", "-D", p.data)
 }
 
@@ -79,9 +77,11 @@ func (p *Postgres) InRecovery() bool {
 
 // tool runs one of PostgreSQL's own programs as the servers' account and waits for it.
 func (p *Postgres) tool(ctx context.Context, name string, args ...string) error {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
 	path := filepath.Join(p.bin, name)
 	if !isProgram(path) {
-		return fmt.Errorf("devservices: %s is %w beside %s: %s", name, ErrNotInstalled, p.exe, postgresProduct.hint())
+		return fmt.Errorf("devservices: %s is %w beside %s: %s", name, ErrNotInstalled, p.exe, postgresProduct.installLine())
 	}
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // found on this machine
 	cmd.Dir = p.dir

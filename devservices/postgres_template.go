@@ -28,6 +28,8 @@ var initdbArgs = []string{"-N", "--locale=C", "-E", "UTF8", "--wal-segsize=1", "
 
 // postgresTemplate returns this user's template for the programs in bin, made if there is none.
 func postgresTemplate(ctx context.Context, b *bed, bin string) (*template, error) {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
 	version, err := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version").Output() //nolint:gosec // found on this machine
 	if err != nil {
 		return nil, fmt.Errorf("devservices: postgres --version: %w", err)

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 )
 
 // Redis is one Redis server. Its methods are safe for concurrent use.
@@ -28,6 +25,9 @@ func StartRedis(ctx context.Context, opts ...RedisOption) (*Redis, error) {
 	o := newRedisOptions(opts)
 	return freshStart(ctx, func(ctx context.Context) (*Redis, error) {
 		r, err := newRedis("redis", o)
+		if errors.Is(err, ErrNotInstalled) {
+			return startContainedRedis(ctx, o, err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -38,13 +38,13 @@ func StartRedis(ctx context.Context, opts ...RedisOption) (*Redis, error) {
 	})
 }
 
-// freshStart runs start again, with everything new, while a stranger takes the port before the server can.
+// freshStart runs start again, with everything new, while a stranger takes the port before the server can, and once if
+// it was the template's fault.
 func freshStart[T any](ctx context.Context, start func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := withDefaultTimeout(ctx)
-	defer cancel()
 	for attempt := 1; ; attempt++ {
 		s, err := start(ctx)
-		if !errors.Is(err, errPortTaken) || attempt == 5 || ctx.Err() != nil {
+		again := errors.Is(err, errPortTaken) && attempt < 5 || errors.Is(err, errDamaged) && attempt == 1
+		if !again || ctx.Err() != nil {
 			return s, err
 		}
 	}
@@ -89,66 +89,6 @@ func (r *Redis) boot(ctx context.Context, extra []string) error {
 	}
 	return r.start(ctx)
 }
-
-func (r *Redis) config(extra []string) (string, error) {
-	o := r.opts
-	lines := []string{
-		"bind 127.0.0.1",
-		"dir " + quote(r.dir),
-		"daemonize no",
-		"save \"\"",
-		"hz 50",
-		"repl-diskless-sync-delay 0", // 5 s by default, in which a new replica waits for others
-		"repl-ping-replica-period 1",
-	}
-	if redisMajor(r.exe) >= 7 {
-		lines = append(lines, "enable-debug-command local") // DEBUG SLEEP and the like, which tests live on
-	}
-	if o.tls == nil {
-		lines = append(lines, "port "+strconv.Itoa(r.Port()))
-	} else {
-		files, err := o.tls.files(r)
-		if err != nil {
-			return "", err
-		}
-		lines = append(append(lines, "port 0", "tls-port "+strconv.Itoa(r.Port())), files...)
-	}
-	if o.appendOnly {
-		lines = append(lines, "appendonly yes", "appendfsync always")
-	}
-	if o.unixSocket {
-		lines = append(lines, "unixsocket "+quote(r.socket), "unixsocketperm 700")
-	}
-	if o.password != "" {
-		lines = append(lines, "requirepass "+quote(o.password), "masterauth "+quote(o.password))
-	}
-	for _, u := range o.users {
-		lines = append(lines, strings.Join(append([]string{"user", u.name, "on", ">" + u.password}, u.rules...), " "))
-	}
-	lines = append(append(lines, extra...), o.directives...)
-	return strings.Join(lines, "\n") + "\n", nil
-}
-
-// quote writes a value for redis.conf, where it may hold spaces.
-func quote(s string) string { return strconv.Quote(s) }
-
-// redisMajor is the server's major version, 7 if it does not say: the oldest that is still maintained.
-func redisMajor(exe string) int {
-	if v, ok := redisVersions.Load(exe); ok {
-		return v.(int) //nolint:forcetypeassert // only ints are stored
-	}
-	major := 7
-	out, err := exec.Command(exe, "--version").Output() //nolint:noctx // prints a line
-	if _, after, ok := strings.Cut(string(out), "v="); ok && err == nil {
-		if n, err := strconv.Atoi(after[:strings.IndexFunc(after+".", func(c rune) bool { return c < '0' || c > '9' })]); err == nil {
-			major = n
-		}
-	}
-	redisVersions.Store(exe, major)
-	return major
-}
-
-var redisVersions sync.Map // of int by path of the program
 
 // URL is the server's address with its credentials, as REDIS_URL wants it: redis://127.0.0.1:20000/0, or rediss:// with
 // TLS. Its user is the default one; see [Redis.UserURL].

@@ -39,6 +39,8 @@ func (r *run) endedEarly() error {
 
 // start forks the process and waits until the server answers.
 func (s *server) start(ctx context.Context) error {
+	ctx, cancel := withDefaultTimeout(ctx)
+	defer cancel()
 	for {
 		r, err := s.launch()
 		if err != nil {
@@ -84,6 +86,11 @@ func (s *server) launch() (*run, error) {
 	cmd.SysProcAttr = serverAttr(s.bed.account, s.deathSignal)
 	if watchdogOnly {
 		setDeathSignal(cmd.SysProcAttr, 0)
+	}
+	if s.box != nil { // the engine's command: our own user and settings, or it does not find its service
+		cmd.Env = nil
+		cmd.Stdin = strings.NewReader(s.box.stdin)
+		cmd.SysProcAttr = serverAttr(nil, s.deathSignal)
 	}
 	if err := s.bed.fork(cmd); err != nil {
 		return nil, err

@@ -13,8 +13,8 @@ import (
 	"github.com/pedro-go/pedro/internal/ports"
 )
 
-// DefaultStartTimeout bounds a start, a restart or a stop whose context has no deadline. The slowest healthy start seen, a first
-// initdb on a busy machine, takes two seconds.
+// DefaultStartTimeout bounds each step of a start, a restart or a stop whose context has no deadline. The slowest healthy
+// one seen, a first initdb on a busy machine, takes two seconds.
 const DefaultStartTimeout = 30 * time.Second
 
 // server is one process on one port: what Redis, PostgreSQL and PgBouncer have in common, and what the exported types
@@ -37,8 +37,9 @@ type server struct {
 	stopSignal  syscall.Signal // ends it in good order
 	deathSignal syscall.Signal // ends it when we die: fast, but leaving nothing behind
 	probe       func(context.Context) error
-	transient   string // a line in the log after which a start is simply tried again
-	afterKill   func() // cleans up what the server would have, had it not been killed
+	transient   string     // a line in the log after which a start is simply tried again
+	afterKill   func()     // cleans up what the server would have, had it not been killed
+	box         *container // nil: a process of our own
 
 	mu     sync.Mutex
 	run    *run
@@ -121,6 +122,10 @@ func (s *server) Pause() error {
 	if s.frozen != nil {
 		return nil
 	}
+	if s.box != nil {
+		s.frozen = []int{s.run.cmd.Process.Pid}
+		return s.box.doSoon("pause", s.box.name)
+	}
 	pids, err := freeze(s.run.cmd.Process.Pid)
 	s.frozen = pids
 	// Should we die now, the watchdog has to wake the children too, or they never hear of their parent's end.
@@ -179,7 +184,11 @@ func (s *server) stop(ctx context.Context) error {
 	if err := s.resume(); err != nil {
 		return err
 	}
-	if err := sendSignal(s.run.cmd.Process.Pid, s.stopSignal); err != nil {
+	if s.box != nil {
+		if err := s.box.do(ctx, "stop", s.box.name); err != nil {
+			return errors.Join(err, s.kill())
+		}
+	} else if err := sendSignal(s.run.cmd.Process.Pid, s.stopSignal); err != nil {
 		return fmt.Errorf("devservices: stop %s: %w", s.kind, err)
 	}
 	select {
@@ -195,6 +204,13 @@ const endsWithin = 3 * time.Second
 
 // end ends the server fast but in a way that lets it clean up: a postmaster takes its children with it.
 func (s *server) end() error {
+	if s.box != nil {
+		err := s.box.remove(s)
+		if s.run != nil {
+			<-s.run.done
+		}
+		return err
+	}
 	if !s.alive() {
 		return nil
 	}
@@ -218,6 +234,13 @@ const killedWithin = 5 * time.Second
 // kill stops the whole tree first: a postmaster that is merely killed leaves time for its children to clean up, and one that
 // sees a child die tells the others.
 func (s *server) kill() error {
+	if s.box != nil {
+		err := errors.Join(s.resume(), s.box.doSoon("kill", s.box.name))
+		if err == nil {
+			<-s.run.done
+		}
+		return err
+	}
 	pid := s.run.cmd.Process.Pid
 	pids, err := freeze(pid)
 	for _, p := range pids {
@@ -241,6 +264,10 @@ func (s *server) kill() error {
 }
 
 func (s *server) resume() error {
+	if s.box != nil && s.frozen != nil {
+		s.frozen = nil
+		return s.box.doSoon("unpause", s.box.name)
+	}
 	var err error
 	// The server itself last: it should find its children awake.
 	for i, pid := range slices.Backward(s.frozen) {

@@ -51,7 +51,6 @@ func (b *bed) startWatchdog(lock *os.File) error {
 	cmd.Stdin = r
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + getenv("PATH"), "HOME=" + getenv("HOME"), "LC_ALL=C"}
 	cmd.SysProcAttr = ownGroup()
 	if err := cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("devservices: watchdog: %w", err), r.Close(), w.Close())
