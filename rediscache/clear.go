@@ -63,6 +63,8 @@ func (c *Cache) ClearPattern(ctx context.Context, pattern string, opts ...ClearO
 	case *redis.Client:
 		err = run.node(ctx, client)
 	}
+	// Servers without tracking tell nobody; those with have told already.
+	c.publish(context.WithoutCancel(ctx), "")
 	return run.deleted.Load(), opError("clear", err)
 }
 

@@ -65,7 +65,9 @@ func (s *stream) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.co.streamUp(s, tracking)
+	if tracking {
+		s.co.streamUp(s, true)
+	}
 	return s.deliver(rc, tracking)
 }
 
@@ -108,8 +110,8 @@ func (s *stream) subscribe(ctx context.Context, rc *respConn) (tracking bool, er
 			return false, err
 		}
 	}
-	_, err = rc.do(streamReply, "SUBSCRIBE", channel)
-	return false, err
+	// The confirmation is a push in RESP3 and a reply before; deliver waits for it.
+	return false, rc.send(streamReply, "SUBSCRIBE", channel)
 }
 
 func orDefault(username string) string {
@@ -191,6 +193,8 @@ func (s *stream) take(message any) error {
 				s.co.invalidate(key)
 			}
 		}
+	case "subscribe":
+		s.co.streamUp(s, false)
 	case "message":
 		if len(parts) == 3 && parts[1] == channel {
 			if key, ok := parts[2].(string); ok && key != "" {
