@@ -215,4 +215,3 @@ func TestOutageLongerThanPatience(t *testing.T) {
 
 // pause between faults, drawn so that they hit every phase.
 func jitter(upTo time.Duration) time.Duration { return rand.N(upTo) }
-

@@ -1,0 +1,151 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pedro-go/pedro/pgpool"
+	"github.com/pedro-go/pedro/pgpool/pgpooltest"
+)
+
+func TestExhaustedPoolSaysWho(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{MaxConns: 2, ConnectTimeout: 200 * time.Millisecond}, pgpool.WithLeakDetection(time.Hour))
+	release := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			_ = p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, "select 'the holder'")
+				<-release
+				return err
+			})
+		})
+	}
+	eventually(t, "both are held", func() bool { return p.Stats().AcquiredConns == 2 })
+	eventually(t, "both have run", func() bool { return p.Stats().QueryCount >= 2 })
+
+	_, err := p.Exec(t.Context(), "select 1")
+	full, ok := errors.AsType[*pgpool.ExhaustedError](err)
+	if !ok || !errors.Is(err, pgpool.ErrPoolExhausted) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want ErrPoolExhausted", err)
+	}
+	if full.MaxConns != 2 || len(full.Holders) != 2 || !full.Holders[0].InTx || full.Holders[0].Active || full.Waited < 200*time.Millisecond {
+		t.Errorf("got %+v", full)
+	}
+	for _, want := range []string{"the holder", "acquire_test.go"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	// Health checks are not what a busy pool fails on.
+	if err := p.Ping(t.Context()); err != nil {
+		t.Errorf("Ping of an exhausted pool: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := p.Exec(ctx, "select 1"); !errors.Is(err, context.Canceled) || !errors.Is(err, pgpool.ErrPoolExhausted) {
+		t.Errorf("cancelled while waiting: %v", err)
+	}
+	s := p.Stats()
+	if s.Exhausted != 2 || s.Waiting != 0 {
+		t.Errorf("Stats = %+v, want 2 exhausted, 0 waiting", s)
+	}
+	waiting := make(chan error)
+	go func() { _, err := p.Exec(t.Context(), "select 1"); waiting <- err }()
+	eventually(t, "one waits", func() bool { return p.Stats().Waiting == 1 })
+	close(release)
+	if err := <-waiting; err != nil {
+		t.Errorf("the one who waited: %v", err)
+	}
+	wg.Wait()
+}
+
+// Everybody in a transaction asks for a second connection.
+func TestNestedAcquireDoesNotHang(t *testing.T) {
+	t.Parallel()
+	const conns = 4
+	p := newPool(t, pgpool.Config{MaxConns: conns, ConnectTimeout: 200 * time.Millisecond})
+	var inside, wg sync.WaitGroup
+	inside.Add(conns)
+	for range conns {
+		wg.Go(func() {
+			err := p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, "select 1"); err != nil {
+					return err
+				}
+				inside.Done()
+				inside.Wait()
+				if _, err := p.Exec(ctx, "select 1"); err != nil {
+					t.Errorf("joined: %v", err)
+				}
+				_, err := p.Exec(pgpool.Outside(ctx), "select 1")
+				return err
+			})
+			if !errors.Is(err, pgpool.ErrPoolExhausted) {
+				t.Errorf("got %v, want ErrPoolExhausted", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// All idle connections are terminated and used again at once.
+func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
+	t.Parallel()
+	server := pgpooltest.StartServer(t)
+	p := newPool(t, pgpool.Config{URL: server.URL(), MinConns: 10, IdleTimeout: time.Hour})
+	admin := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 1, AppName: "admin"})
+	eventually(t, "ten idle connections", func() bool { return p.Stats().IdleConns >= 10 })
+	for range 5 {
+		n, err := pgpool.Get[int](t.Context(), admin, "select count(pg_terminate_backend(pid))::int from pg_stat_activity where application_name = $1", pgpool.DefaultAppName)
+		if err != nil || n == 0 {
+			t.Fatal(n, err)
+		}
+		eventually(t, "they are gone", func() bool {
+			n, err := pgpool.Get[int](t.Context(), admin, "select count(*)::int from pg_stat_activity where application_name = $1", pgpool.DefaultAppName)
+			return err == nil && n == 0
+		})
+		for range 20 { // writes: nothing would be repeated
+			if _, err := p.Exec(t.Context(), "select 1"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestLeakDetection(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	p := newPool(t, pgpool.Config{}, pgpool.WithLeakDetection(300*time.Millisecond), pgpool.WithLogger(log.logger()))
+	conn, err := p.Pgx().Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, conn, "select 'leaky'")
+	eventually(t, "it is reported", func() bool { return strings.Contains(log.String(), "connection held for long") })
+	conn.Release()
+	eventually(t, "its return is reported", func() bool { return strings.Contains(log.String(), "long-held connection returned") })
+	if s := log.String(); !strings.Contains(s, "leaky") || !strings.Contains(s, "acquire_test.go") {
+		t.Errorf("statement or place is missing in: %s", s)
+	}
+}
+
+func TestPasswordOfEachConnection(t *testing.T) {
+	t.Parallel()
+	server := pgpooltest.StartServer(t)
+	asked := 0
+	password := server.Password()
+	p := newPool(t, pgpool.Config{
+		URL: strings.Replace(server.URL(), password, "expired", 1), MinConns: -1,
+	}, pgpool.WithPassword(func(context.Context) (string, error) { asked++; return password, nil }))
+	if err := p.Ping(t.Context()); err != nil || asked != 1 {
+		t.Errorf("got %v, asked %d times", err, asked)
+	}
+}

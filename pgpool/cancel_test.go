@@ -1,0 +1,166 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pedro-go/pedro/internal/faultproxy"
+	"github.com/pedro-go/pedro/pgpool"
+	"github.com/pedro-go/pedro/pgpool/pgpooltest"
+)
+
+func TestCancelKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{MaxConns: 2, MinConns: -1})
+	cause := errors.New("the user left")
+	for range 10 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
+		_, err := p.Exec(ctx, "select pg_sleep(30)")
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || pgpool.Code(err) != "57014" {
+			t.Errorf("got %v, want context.Canceled, its cause and 57014", err)
+		}
+		stop.Stop()
+		cancel(nil)
+		if _, err := pgpool.Get[int](t.Context(), p, "select 1"); err != nil {
+			t.Errorf("the next query: %v", err)
+		}
+	}
+	if s := p.Stats(); s.Opened > 2 || s.Cancelled != 10 {
+		t.Errorf("%d connections were opened for %d cancelled statements, want the same ones used on", s.Opened, s.Cancelled)
+	}
+}
+
+func TestCancelInTransaction(t *testing.T) {
+	t.Parallel()
+	p := newTable(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	opened := p.Stats().Opened
+	err := p.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := insert(ctx, tx, 1); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "select pg_sleep(30)")
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want DeadlineExceeded", err)
+	}
+	if list := ids(t, p); len(list) != 0 {
+		t.Errorf("rows %v, want none", list)
+	}
+	if s := p.Stats(); s.Opened != opened {
+		t.Errorf("%d connections were opened, want the transaction's kept", s.Opened-opened)
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		cfg  pgpool.Config
+	}{
+		{"query timeout", pgpool.Config{QueryTimeout: 100 * time.Millisecond}},
+		{"statement timeout", pgpool.Config{StatementTimeout: 100 * time.Millisecond}},
+	} {
+		p := newPool(t, c.cfg)
+		opened := p.Stats().Opened
+		start := time.Now()
+		_, err := p.Exec(t.Context(), "select pg_sleep(30)")
+		if !errors.Is(err, pgpool.ErrQueryTimeout) || time.Since(start) > 10*time.Second {
+			t.Errorf("%s: %v after %v", c.name, err, time.Since(start))
+		}
+		err = p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "select pg_sleep(30)")
+			return err
+		})
+		if !errors.Is(err, pgpool.ErrQueryTimeout) {
+			t.Errorf("%s in a transaction: %v", c.name, err)
+		}
+		if s := p.Stats(); s.Opened != opened || s.Errors.Timeout < 2 {
+			t.Errorf("%s: Stats = %+v, want no new connection and 2 timeouts", c.name, s)
+		}
+	}
+	p := newPool(t, pgpool.Config{QueryTimeout: -1, StatementTimeout: -1})
+	if got, err := pgpool.Get[string](t.Context(), p, "show statement_timeout"); err != nil || got != "0" {
+		t.Errorf("switched off: statement_timeout = %s, %v", got, err)
+	}
+}
+
+// A server that does not answer any more, and does not take a cancel request
+// either, costs a second more than the timeout.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	server := pgpooltest.StartServer(t)
+	proxy := faultproxy.Start(t, server.Addr(), faultproxy.Postgres())
+	p := newPool(t, pgpool.Config{URL: proxy.URL(server.URL()), QueryTimeout: 200 * time.Millisecond, ConnectTimeout: 500 * time.Millisecond, MaxConns: 2})
+	mustExec(t, p, "select 1")
+	proxy.Blackhole()
+	start := time.Now()
+	if _, err := p.Exec(t.Context(), "select 1"); !errors.Is(err, pgpool.ErrQueryTimeout) || time.Since(start) > 10*time.Second {
+		t.Errorf("got %v after %v, want ErrQueryTimeout soon", err, time.Since(start))
+	}
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Reset()
+	eventually(t, "the pool works again", func() bool { return p.Ping(t.Context()) == nil })
+}
+
+// One call in a hundred is cancelled. The others must not notice: with pgx's
+// defaults each cancellation closes a connection, and the reconnects starve
+// everybody.
+func TestImpatientCallersDoNotStarveOthers(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{})
+	const callers, each, oneIn = 16, 300, 100
+	run := func(impatient bool) (took time.Duration) {
+		var wg, others sync.WaitGroup
+		var n atomic.Int64
+		start := time.Now()
+		for range callers {
+			wg.Go(func() {
+				for range each {
+					if _, err := p.Exec(t.Context(), "select pg_sleep(0.002)"); err != nil {
+						t.Errorf("a healthy caller got %v", err)
+					}
+					if i := n.Add(1); impatient && i%oneIn == 0 {
+						others.Go(func() {
+							ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+							defer cancel()
+							if _, err := p.Exec(ctx, "select pg_sleep(30)"); !errors.Is(err, context.DeadlineExceeded) {
+								t.Errorf("an impatient caller got %v", err)
+							}
+						})
+					}
+				}
+			})
+		}
+		wg.Wait()
+		took = time.Since(start)
+		others.Wait()
+		return took
+	}
+	run(true)
+	before := p.Stats()
+	calm, storm := run(false), run(true)
+	after := p.Stats()
+	t.Logf("%v without, %v with 1 %% of the calls cancelled: %.2f of the throughput; %d cancelled, %d connections opened",
+		calm, storm, calm.Seconds()/storm.Seconds(), after.Cancelled-before.Cancelled, after.Opened-before.Opened)
+	if n := after.Cancelled - before.Cancelled; n < callers*each/oneIn/2 {
+		t.Errorf("only %d statements were cancelled", n)
+	}
+	if n := after.Opened - before.Opened; n > 5 {
+		t.Errorf("%d connections were opened anew, want them kept", n)
+	}
+	if storm > 3*calm+time.Second { // 30 times without a remedy
+		t.Errorf("took %v instead of %v", storm, calm)
+	}
+}
