@@ -84,7 +84,7 @@ func (ch *check) loop(ctx context.Context) {
 		if !passed {
 			pause = min(pause, ch.owner.cfg.FailingInterval)
 		}
-		pause += rand.N(pause/5+1) - pause/10
+		pause += rand.N(pause/5+1) - pause/10 //nolint:gosec // jitter, no secret
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
@@ -149,7 +149,7 @@ func (ch *check) run(ctx context.Context) Status {
 
 // call calls f with its time limit. If f ignores that, call does not wait for
 // it; then it is f's goroutine that gives the token of the flight back.
-func (ch *check) call(ctx context.Context) (err error, returned bool) { //nolint:revive // the error is f's result, and not why call failed
+func (ch *check) call(ctx context.Context) (err error, returned bool) {
 	ctx, cancel := context.WithTimeout(ctx, ch.opts.timeout)
 	var left atomic.Bool // by one of the two: the other does the rest
 	done := make(chan error, 1)

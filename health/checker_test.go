@@ -21,6 +21,7 @@ import (
 func TestCheckerIsAComponent(t *testing.T) {
 	t.Parallel()
 	lifecycletest.Run(t, func(t *testing.T) lifecycle.Component {
+		t.Helper()
 		c := newChecker(t, health.Config{})
 		c.Add("a", pass)
 		c.Add("b", fail)

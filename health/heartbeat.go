@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -23,7 +24,7 @@ func (c *Checker) Heartbeat(name string, maxSilence time.Duration) (beat func())
 	beat()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.beats = append(c.beats[:len(c.beats):len(c.beats)], h)
+	c.beats = append(slices.Clip(c.beats), h)
 	c.rebuildLocked()
 	return beat
 }
@@ -31,12 +32,7 @@ func (c *Checker) Heartbeat(name string, maxSilence time.Duration) (beat func())
 // Alive reports whether all heartbeats beat: what /live says. It is made for
 // lifecycle.WithSystemd, whose watchdog asks it.
 func (c *Checker) Alive() bool {
-	for _, h := range c.snapshot().beats {
-		if c.silent(h) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.snapshot().beats, c.silent)
 }
 
 func (c *Checker) silent(h *heartbeat) bool {

@@ -17,24 +17,24 @@ func fail(context.Context) error { return errBoom }
 
 func everything(*http.Request) health.Level { return health.LevelEverything }
 
-func newChecker(t testing.TB, cfg health.Config, opts ...health.Option) *health.Checker {
-	t.Helper()
+func newChecker(tb testing.TB, cfg health.Config, opts ...health.Option) *health.Checker {
+	tb.Helper()
 	c, err := health.New(cfg, opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
 // start starts a checker for the length of the test.
-func start(t testing.TB, c *health.Checker) {
-	t.Helper()
-	if err := c.Start(t.Context()); err != nil {
-		t.Fatal(err)
+func start(tb testing.TB, c *health.Checker) {
+	tb.Helper()
+	if err := c.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Stop(context.Background()); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 }

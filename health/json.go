@@ -136,9 +136,12 @@ func marshal(b any) []byte {
 			s.Details, s.Gauges = "cannot be shown as JSON", nil
 			b.Services[name] = s
 		}
-		data, _ = json.Marshal(b)
+		data, err = json.Marshal(b)
 	case draftBody:
-		data, _ = json.Marshal(draftBody{Status: b.Status})
+		data, err = json.Marshal(draftBody{Status: b.Status})
+	}
+	if err != nil { // cannot be: what is left is ours
+		return []byte("{}\n")
 	}
 	return append(data, '\n')
 }

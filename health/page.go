@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -235,7 +236,7 @@ func (v *view) gauges(r *CheckReport) []pageGauge {
 
 func formatNumber(f float64) string {
 	if f == float64(int64(f)) {
-		return fmt.Sprintf("%d", int64(f))
+		return strconv.FormatInt(int64(f), 10)
 	}
 	return fmt.Sprintf("%.1f", f)
 }

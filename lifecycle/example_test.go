@@ -78,21 +78,36 @@ func Example_hangingStop() {
 // Server-sent events end with a good-bye when the server drains, so that the
 // client connects to another instance instead of seeing a broken stream.
 func ExampleDraining() {
-	events := make(chan string)
-	handler := func(w http.ResponseWriter, r *http.Request) {
+	events := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		for {
-			select {
-			case e := <-events:
-				_, _ = fmt.Fprintf(w, "data: %s\n\n", e)
-				_ = http.NewResponseController(w).Flush()
-			case <-lifecycle.Draining(r.Context()):
-				_, _ = io.WriteString(w, "event: bye\nretry: 100\n\n")
-				return
-			case <-r.Context().Done():
-				return
-			}
+		_, _ = io.WriteString(w, "data: hello\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-lifecycle.Draining(r.Context()):
+			_, _ = io.WriteString(w, "event: bye\n\n")
+		case <-r.Context().Done():
 		}
 	}
-	_ = lifecycle.Server(&http.Server{Handler: http.HandlerFunc(handler)})
+	ctx := context.Background()
+	server := lifecycle.Server(&http.Server{Addr: "127.0.0.1:0", Handler: http.HandlerFunc(events)})
+	if err := server.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := http.Get("http://" + server.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	stopped := make(chan error)
+	go func() { stopped <- server.Stop(ctx) }()
+	stream, _ := io.ReadAll(resp.Body)
+	fmt.Printf("%sstop: %v\n", stream, <-stopped)
+	// Output:
+	// data: hello
+	//
+	// event: bye
+	//
+	// stop: <nil>
 }

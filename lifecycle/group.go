@@ -117,7 +117,7 @@ func (g *Group) setState(s State) {
 func (g *Group) announce(s State) {
 	g.stateMu.Lock()
 	defer g.stateMu.Unlock()
-	g.opts.logger.Info("group "+s.String(), "components", len(g.members))
+	g.opts.logger.Info("group changed", "state", s.String(), "components", len(g.members))
 	for _, f := range g.opts.onState {
 		f(s)
 	}
@@ -133,12 +133,9 @@ func (g *Group) update(m *member, change func(*Report)) {
 
 // observe logs a finished step and passes it to the observers.
 func (g *Group) observe(e Event) {
-	level, msg := slog.LevelInfo, "component started"
-	switch {
-	case e.Err != nil:
-		level, msg = slog.LevelError, "component failed"
-	case e.Phase == PhaseStop:
-		msg = "component stopped"
+	level := slog.LevelInfo
+	if e.Err != nil {
+		level = slog.LevelError
 	}
 	if ctx := context.Background(); g.opts.logger.Enabled(ctx, level) {
 		attrs := []slog.Attr{slog.String("component", e.Component), slog.String("phase", e.Phase.String()), slog.Duration("duration", e.Duration)}
@@ -148,7 +145,14 @@ func (g *Group) observe(e Event) {
 		if e.Err != nil {
 			attrs = append(attrs, slog.Any("error", e.Err), errorDetails(e.Err))
 		}
-		g.opts.logger.LogAttrs(ctx, level, msg, attrs...)
+		switch {
+		case e.Err != nil:
+			g.opts.logger.LogAttrs(ctx, level, "component failed", attrs...)
+		case e.Phase == PhaseStop:
+			g.opts.logger.LogAttrs(ctx, level, "component stopped", attrs...)
+		default:
+			g.opts.logger.LogAttrs(ctx, level, "component started", attrs...)
+		}
 	}
 	for _, f := range g.opts.observers {
 		f(e)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -20,6 +19,7 @@ import (
 func TestGroupIsAComponent(t *testing.T) {
 	t.Parallel()
 	lifecycletest.Run(t, func(t *testing.T) lifecycle.Component {
+		t.Helper()
 		g := newGroup(t, lifecycle.Config{})
 		g.Add("a", lifecycle.Funcs{})
 		g.Go("task", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
@@ -152,7 +152,7 @@ func TestInvalidConfig(t *testing.T) {
 func TestRandomGraphs(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test wants the same graph for a seed
+		rng := rand.New(rand.NewPCG(seed, 0))
 		const n = 100
 		var j journal
 		g := newGroup(t, lifecycle.Config{})
@@ -275,13 +275,13 @@ func TestLog(t *testing.T) {
 		_ = g.Start(t.Context())
 		_ = g.Stop(t.Context())
 		want := `level=INFO msg="times of the group" stop_budget=25s drain_delay=0s
-level=INFO msg="group starting" components=1
+level=INFO msg="group changed" state=starting components=1
 level=INFO msg="component started" component=a phase=start duration=0s attempt=1
-level=INFO msg="group running" components=1
-level=INFO msg="group draining" components=1
-level=INFO msg="group stopping" components=1
+level=INFO msg="group changed" state=running components=1
+level=INFO msg="group changed" state=draining components=1
+level=INFO msg="group changed" state=stopping components=1
 level=ERROR msg="component failed" component=a phase=stop duration=0s error="lifecycle: stop a: panic: p"
-level=INFO msg="group stopped" components=1
+level=INFO msg="group changed" state=stopped components=1
 `
 		if b.String() != want {
 			t.Errorf("got\n%s\nwant\n%s", b.String(), want)
@@ -327,7 +327,7 @@ func TestConcurrentSafe(t *testing.T) {
 
 func BenchmarkGroup(b *testing.B) {
 	const n = 100
-	logger := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	logger := slog.New(slog.DiscardHandler)
 	b.ReportAllocs()
 	for b.Loop() {
 		g := newGroup(b, lifecycle.Config{}, lifecycle.WithLogger(logger))

@@ -45,11 +45,11 @@ func (j *journal) component(name string) lifecycle.Funcs {
 	}
 }
 
-func newGroup(t testing.TB, cfg lifecycle.Config, opts ...lifecycle.Option) *lifecycle.Group {
-	t.Helper()
+func newGroup(tb testing.TB, cfg lifecycle.Config, opts ...lifecycle.Option) *lifecycle.Group {
+	tb.Helper()
 	g, err := lifecycle.New(cfg, opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g
 }
@@ -68,7 +68,7 @@ func componentError(t *testing.T, err error, name string, phase lifecycle.Phase)
 
 // flatten takes joins apart, down to the ComponentErrors.
 func flatten(err error) []error {
-	if join, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one level at a time
+	if join, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, e := range join.Unwrap() {
 			all = append(all, flatten(e)...)

@@ -134,8 +134,12 @@ func clients(ctx context.Context, wg *sync.WaitGroup, front string, r *result) {
 			return
 		}
 		defer resp.Body.Close()
-		if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(text) != "ok" {
-			r.fail(method+" "+path, fmt.Errorf("status %d, body %q, error %v", resp.StatusCode, text, err))
+		text, err := io.ReadAll(resp.Body)
+		if err == nil && (resp.StatusCode != http.StatusOK || string(text) != "ok") {
+			err = fmt.Errorf("status %d, body %q", resp.StatusCode, text)
+		}
+		if err != nil {
+			r.fail(method+" "+path, err)
 		}
 	}
 	pause := func(d time.Duration) {
@@ -198,6 +202,7 @@ type balancer struct {
 }
 
 func newBalancer(t *testing.T, a, b string) *balancer {
+	t.Helper()
 	lb := &balancer{addrs: [2]string{a, b}, ready: [2]bool{true, true}}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -278,6 +283,7 @@ func (lb *balancer) serve(t *testing.T, layer string) string {
 }
 
 func (lb *balancer) serveL7(t *testing.T, ln net.Listener) {
+	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	srv := &http.Server{Handler: &httputil.ReverseProxy{
 		Transport:     transport,
@@ -293,6 +299,7 @@ func (lb *balancer) serveL7(t *testing.T, ln net.Listener) {
 }
 
 func (lb *balancer) serveL4(t *testing.T, ln net.Listener) {
+	t.Helper()
 	var wg sync.WaitGroup
 	pipe := func(client net.Conn) {
 		defer client.Close()

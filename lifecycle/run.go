@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -32,7 +33,10 @@ func (g *Group) Run(ctx context.Context) error {
 		defer close(watching)
 		g.watchSignals(ctx, signals, over, func() { close(stop); cancel(errSignalled) })
 	}()
-	defer func() { close(over); <-watching }()
+	defer func() {
+		close(over)
+		<-watching
+	}()
 
 	if interrupted, err := g.start(starting); interrupted != nil || err != nil {
 		if errors.Is(interrupted, ErrStopped) { // somebody else called Stop, and has the outcome
@@ -43,7 +47,7 @@ func (g *Group) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-stop:
-	case <-g.failed:
+	case <-g.failed: //nolint:errcheck // as all others, it is in g.failure
 	case <-g.quit: // somebody else called Stop
 	}
 	stopErr := g.Stop(context.WithoutCancel(ctx))
@@ -137,7 +141,7 @@ func (g *Group) reloadLoop(ctx context.Context, hup, over <-chan struct{}) {
 			began := time.Now()
 			err := call(ctx, labels(g.id, "reload"), hook)
 			if err != nil {
-				g.opts.logger.Error("reload failed", "duration", time.Since(began), "error", err, errorDetails(err))
+				g.opts.logger.LogAttrs(ctx, slog.LevelError, "reload failed", slog.Duration("duration", time.Since(began)), slog.Any("error", err), errorDetails(err))
 				continue
 			}
 			g.opts.logger.Info("reloaded", "duration", time.Since(began))

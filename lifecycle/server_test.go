@@ -347,7 +347,7 @@ func TestServerOnTLS(t *testing.T) {
 			cert.StartTLS() // for its certificate, and a client that trusts it
 			defer cert.Close()
 			srv := &http.Server{
-				TLSConfig: &tls.Config{Certificates: cert.TLS.Certificates}, //nolint:gosec // the default minimum is TLS 1.2
+				TLSConfig: &tls.Config{Certificates: cert.TLS.Certificates},
 				Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }),
 			}
 			s := startServer(t, srv, lifecycle.WithQuiet(quiet))
@@ -422,7 +422,7 @@ func TestServerKeepsWhatItWraps(t *testing.T) {
 func BenchmarkServer(b *testing.B) {
 	for _, wrapped := range []bool{false, true} {
 		b.Run(fmt.Sprintf("wrapped=%v", wrapped), func(b *testing.B) {
-			srv := &http.Server{Handler: http.HandlerFunc(hello)} //nolint:gosec // the raw one is the peer
+			srv := &http.Server{Handler: http.HandlerFunc(hello)}
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -23,17 +24,21 @@ func (g *Group) Drain() {
 
 	for _, begin := range g.opts.drainBegin {
 		if err := protect(func() error { begin(); return nil }); err != nil {
-			g.opts.logger.Error("drain hook failed", "error", err, errorDetails(err))
+			g.drainFailed("WithDrain", err)
 		}
 	}
 	for _, m := range g.members {
 		if d, ok := m.c.(Drainer); ok {
 			if err := protect(func() error { d.Drain(); return nil }); err != nil {
-				g.opts.logger.Error("drain hook failed", "component", m.name, "error", err, errorDetails(err))
+				g.drainFailed(m.name, err)
 			}
 		}
 	}
 	g.announce(StateDraining)
+}
+
+func (g *Group) drainFailed(name string, err error) {
+	g.opts.logger.LogAttrs(context.Background(), slog.LevelError, "drain hook failed", slog.String("component", name), slog.Any("error", err), errorDetails(err))
 }
 
 // Stop drains a running group and stops its components, each when those that

@@ -123,11 +123,15 @@ func TestKubernetesTimes(t *testing.T) {
 		"defaults": {lifecycle.Config{}, 5 * time.Second, lifecycle.Kubernetes{}, []string{"needed=32s"}},
 		"fits":     {lifecycle.Config{}, 5 * time.Second, lifecycle.Kubernetes{ProbePeriod: time.Second, FailureThreshold: 2}, nil},
 		"pre-stop": {
-			lifecycle.Config{}, 0, lifecycle.Kubernetes{ProbePeriod: time.Second, FailureThreshold: 2, PreStop: 5 * time.Second},
+			lifecycle.Config{},
+			0,
+			lifecycle.Kubernetes{ProbePeriod: time.Second, FailureThreshold: 2, PreStop: 5 * time.Second},
 			[]string{"grace_period=30s"},
 		},
 		"no budget": {
-			lifecycle.Config{StopBudget: -1}, 0, lifecycle.Kubernetes{ProbePeriod: time.Second, FailureThreshold: 1, Propagation: time.Second},
+			lifecycle.Config{StopBudget: -1},
+			0,
+			lifecycle.Kubernetes{ProbePeriod: time.Second, FailureThreshold: 1, Propagation: time.Second},
 			[]string{"needed=2s", "stop_budget=-1ns"},
 		},
 	} {

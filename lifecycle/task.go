@@ -67,10 +67,9 @@ func (t *task) loop(ctx context.Context) error {
 		took := time.Since(began)
 		switch {
 		case ctx.Err() != nil:
-			if err == nil || errors.Is(err, context.Canceled) {
-				return nil
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.ended(took, attempt, err) // too late to be anybody's error, but not lost
 			}
-			t.ended(took, attempt, err) // too late to be anybody's error, but not lost
 			return nil
 		case err == nil:
 			return ErrEnded
@@ -82,7 +81,7 @@ func (t *task) loop(ctx context.Context) error {
 			failures = 0
 		}
 		if t.restart.Wait(ctx, failures) != nil {
-			return nil
+			return nil //nolint:nilerr // asked to end, it may return what it likes
 		}
 		failures++
 	}

@@ -26,7 +26,7 @@ func (p Policy) Delay(attempt int) time.Duration {
 		d = p.Min << attempt
 	}
 	half := d / 2
-	return half + rand.N(d-half+1)
+	return half + rand.N(d-half+1) //nolint:gosec // jitter, no secret
 }
 
 // Wait sleeps for Delay(attempt). It returns early, with the cause, when ctx is

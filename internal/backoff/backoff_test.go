@@ -13,8 +13,8 @@ import (
 func TestDelayGrowsUpToTheCap(t *testing.T) {
 	t.Parallel()
 	p := backoff.Policy{Min: 10 * time.Millisecond, Max: time.Second}
-	for attempt, full := range []time.Duration{10, 20, 40, 80, 160, 320, 640, 1000, 1000} {
-		full *= time.Millisecond
+	for attempt, ms := range []int{10, 20, 40, 80, 160, 320, 640, 1000, 1000} {
+		full := time.Duration(ms) * time.Millisecond
 		for range 100 {
 			if got := p.Delay(attempt); got < full/2 || got > full {
 				t.Fatalf("Delay(%d) = %v, want between %v and %v", attempt, got, full/2, full)

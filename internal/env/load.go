@@ -51,7 +51,7 @@ func loadField(dst reflect.Value, name string) error {
 		return err
 	}
 	value := one.Elem().Field(0)
-	if list, ok := value.Interface().([]string); ok {
+	if list, ok := reflect.TypeAssert[[]string](value); ok {
 		value = reflect.ValueOf(trimAll(list))
 	}
 	dst.Set(value.Convert(dst.Type()))

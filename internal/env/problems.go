@@ -9,7 +9,7 @@ import (
 // Problems collects what is wrong with a Config, so that a host learns it all
 // at once. The zero value is empty and ready to use. It is not safe for
 // concurrent use.
-type Problems struct {
+type Problems struct { //nolint:errname // a collection first, and only by Err an error
 	kind  error // the package's ErrInvalidConfig
 	lines []string
 }

@@ -80,7 +80,7 @@ func (s Snapshot) Quantile(q float64) time.Duration {
 	}
 	rank := uint64(q*float64(s.Count-1)) + 1
 	var seen uint64
-	for i, n := range s.counts {
+	for i, n := range &s.counts {
 		if seen += n; seen >= rank {
 			return bound(i)
 		}

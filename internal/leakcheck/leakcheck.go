@@ -30,7 +30,7 @@ func Main(m *testing.M, cleanup ...func()) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	os.Exit(code) //nolint:forbidigo // what TestMain does
 }
 
 // wait returns the goroutines that outlive patience.

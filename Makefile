@@ -1,0 +1,58 @@
+# make help lists the targets.
+
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+# The nested modules, which are built and tested beside the main one.
+MODULES := $(patsubst %/go.mod,%,$(filter-out ./go.mod ./tools/go.mod,$(shell find . -name go.mod -not -path '*/node_modules/*' | sort)))
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install the servers and the browser that are missing (apt-get, Homebrew; else it says what to type)
+	@scripts/setup.sh
+
+.PHONY: demo
+demo: setup ## walk through the main job on real servers and two instances of the clinic, with measured times
+	@$(GO) run ./examples/clinic/demo
+
+.PHONY: run
+run: setup ## keep the clinic up on http://127.0.0.1:8080 with servers of its own
+	@$(GO) run ./cmd/devservices postgres redis -- $(GO) run ./examples/clinic
+
+.PHONY: test
+test: setup ## all tests, with the race detector and in random order
+	$(GO) test -race -shuffle=on -timeout 15m ./...
+	@for m in $(MODULES); do echo "# $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout 15m ./...) || exit 1; done
+
+.PHONY: check
+check: fmt-check vet lint tidy-check ## formatting, vet, linters, tidy modules
+
+.PHONY: fmt
+fmt: ## format everything
+	$(TOOL) gofumpt -w -extra .
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: fmt-check
+fmt-check:
+	@out=$$($(TOOL) gofumpt -l -extra .); if [ -n "$$out" ]; then echo "not formatted, run make fmt:"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, in all modules
+	$(GO) vet ./...
+	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
+
+.PHONY: lint
+lint: ## the linters of .golangci.yml
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: tidy
+tidy: ## go mod tidy, in all modules
+	@for m in . tools $(MODULES); do (cd $$m && $(GO) mod tidy) || exit 1; done
+
+.PHONY: tidy-check
+tidy-check:
+	@for m in . $(MODULES); do (cd $$m && $(GO) mod tidy -diff) || { echo "$$m: run make tidy"; exit 1; }; done
