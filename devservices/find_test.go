@@ -170,6 +170,6 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 		exec1(t, connect(t, startReplica(t, p).URL()), "SELECT 1")
 		return
 	}
-	cmd := asNobody(t)
-	again(t, cmd, "TestAsAnOrdinaryUser", "HOME=/nonexistent", "XDG_CACHE_HOME=", "TMPDIR=")
+	cmd, tmp := asNobody(t)
+	again(t, cmd, "TestAsAnOrdinaryUser", "HOME=/nonexistent", "XDG_CACHE_HOME=", "TMPDIR="+tmp)
 }

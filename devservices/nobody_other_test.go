@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-func asNobody(t *testing.T) *exec.Cmd {
+func asNobody(t *testing.T) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
 	t.Skip("no servers on this system")
-	return nil
+	return nil, ""
 }

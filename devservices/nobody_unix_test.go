@@ -3,6 +3,7 @@
 package devservices_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +11,9 @@ import (
 	"testing"
 )
 
-// asNobody is a command that runs a copy of this binary as the user nobody, which only root can.
-func asNobody(t *testing.T) *exec.Cmd {
+// asNobody is a command that runs a copy of this binary as the user nobody, which only root can, and a temporary
+// directory for it.
+func asNobody(t *testing.T) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("not root: all tests run as an ordinary user")
@@ -29,11 +31,12 @@ func asNobody(t *testing.T) *exec.Cmd {
 	if err := os.WriteFile(exe, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	tmp = filepath.Join(dir, "tmp")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(tmp, 0o700), os.Chown(tmp, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe)
+	cmd = exec.CommandContext(t.Context(), exe)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	return cmd
+	return cmd, tmp
 }

@@ -134,6 +134,7 @@ func (p *Postgres) settings() [][2]string {
 		{"shared_buffers", "64MB"},
 		{"max_wal_size", "256MB"},
 		{"wal_keep_size", "64MB"},
+		{"wal_retrieve_retry_interval", "100ms"}, // 5 s by default, in which a replica ignores that its primary is back
 		{"log_line_prefix", "%m [%p] "},
 	}
 }
@@ -190,8 +191,8 @@ func postgresAnswers(ctx context.Context, addr string) error {
 		return err
 	}
 	body := "user\x00" + postgresUser + "\x00database\x00postgres\x00\x00"
-	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(body))) //nolint:gosec // a short text
-	packet = binary.BigEndian.AppendUint32(packet, 3<<16)             // protocol 3.0
+	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
+	packet = binary.BigEndian.AppendUint32(packet, 3<<16) // protocol 3.0
 	if _, err := conn.Write(append(packet, body...)); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func postgresTemplate(ctx context.Context, b *bed, bin string) (*template, error
 	if err != nil {
 		return nil, fmt.Errorf("devservices: postgres --version: %w", err)
 	}
-	cache, err := cacheDir(b)
+	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
@@ -58,15 +58,20 @@ func postgresTemplate(ctx context.Context, b *bed, bin string) (*template, error
 	return t, nil
 }
 
-// cacheDir is where templates outlive the run, or the run's own directory if this user has no such place.
-func cacheDir(b *bed) (string, error) {
+// cacheDir is where templates outlive the run: this user's cache, or the temporary directory if there is none. It is not
+// in memory, where it would stay.
+func cacheDir() (string, error) {
 	if user, err := os.UserCacheDir(); err == nil {
 		dir := filepath.Join(user, "pedro-devservices")
 		if err := os.MkdirAll(dir, 0o700); err == nil {
 			return dir, nil
 		}
 	}
-	dir := filepath.Join(filepath.Dir(b.dir), "cache")
+	base, err := claim(os.TempDir(), nil)
+	if err != nil {
+		return "", fmt.Errorf("devservices: %w", err)
+	}
+	dir := filepath.Join(base, "cache")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("devservices: %w", err)
 	}

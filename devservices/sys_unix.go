@@ -38,7 +38,7 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 func serverAttr(who *account, death syscall.Signal) *syscall.SysProcAttr {
 	attr := ownGroup()
 	if who != nil {
-		attr.Credential = &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid)} //nolint:gosec // ids fit
+		attr.Credential = &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid)}
 	}
 	setDeathSignal(attr, death)
 	return attr
