@@ -16,6 +16,7 @@ import (
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	cluster, ctx := rediscachetest.StartCluster(t), t.Context()
 	cfg := rediscache.Config{Addrs: cluster.Addrs()[:2], Required: true}
 	c := open(t, cfg)
@@ -72,6 +73,7 @@ func TestCluster(t *testing.T) {
 
 func TestClusterMasterKilled(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	cluster, ctx := rediscachetest.StartCluster(t), t.Context()
 	c := open(t, rediscache.Config{Addrs: cluster.Addrs(), Required: true})
 	const key = "7"
@@ -110,6 +112,7 @@ func TestClusterMasterKilled(t *testing.T) {
 // A slot moves from one master to another while it is read and written.
 func TestClusterSlotMigrated(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	cluster, ctx := rediscachetest.StartCluster(t), t.Context()
 	c := open(t, rediscache.Config{Addrs: cluster.Addrs(), Required: true})
 	users := rediscache.Of[user](c, "user")
@@ -177,6 +180,7 @@ func migrate(t *testing.T, slot int, from, to *devservices.Redis) {
 
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	set, ctx := rediscachetest.StartSentinel(t), t.Context()
 	c := open(t, rediscache.Config{Addrs: set.Addrs(), MasterName: set.MasterName(), Required: true})
 	near := rediscache.Of[int](c, "near", rediscache.Near(100))

@@ -3,6 +3,7 @@ package rediscache_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,4 +51,15 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+var aloneMu sync.Mutex
+
+// alone has the tests that load the machine, or measure time, run one after
+// another: six servers and 32 callers starve a second set, and Sentinels that
+// were starved do nothing for half a minute.
+func alone(tb testing.TB) {
+	tb.Helper()
+	aloneMu.Lock()
+	tb.Cleanup(aloneMu.Unlock)
 }

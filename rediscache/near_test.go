@@ -224,6 +224,7 @@ func TestReplay(t *testing.T) {
 // its own writes at once and others' within the bound.
 func TestCoherence(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	run := 5 * time.Second
 	if text := os.Getenv("REDISCACHE_COHERENCE"); text != "" {
 		var err error

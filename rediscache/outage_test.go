@@ -78,11 +78,13 @@ func under(t *testing.T, c *rediscache.Cache, fault func()) *outage {
 
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	testOutage(t, func(s server) error { return s.Kill() }, func(s server) error { return s.Restart(context.Background()) })
 }
 
 func TestHangUnderLoad(t *testing.T) {
 	t.Parallel()
+	alone(t)
 	testOutage(t, func(s server) error { return s.Pause() }, func(s server) error { return s.Resume() })
 }
 
