@@ -3,6 +3,7 @@ package rediscache_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,4 +143,66 @@ func BenchmarkNearHit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// ClearPattern of a million keys among 1.2 million, while another client reads:
+// keys per second, and the 99th percentile and maximum of what that client
+// waits.
+func BenchmarkClearPattern(b *testing.B) {
+	const doomed, kept = 1_000_000, 200_000
+	server := rediscachetest.StartServer(b)
+	c := open(b, rediscache.Config{URL: server.URL(), Required: true})
+	opt, err := redis.ParseURL(server.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	other := redis.NewClient(opt)
+	b.Cleanup(func() { other.Close() })
+	fill := redis.NewScript(`for i = tonumber(ARGV[2]), tonumber(ARGV[3]) do redis.call('SET', ARGV[1] .. i, 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') end`)
+	ctx := b.Context()
+	var keysPerSecond, p99, worst float64
+	for b.Loop() {
+		b.StopTimer()
+		for name, n := range map[string]int{"doomed:": doomed, "kept:": kept} {
+			for from := 1; from <= n; from += 10_000 {
+				if err := fill.Run(ctx, other, nil, name, from, from+9_999).Err(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		var waits []float64
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				if err := other.Get(ctx, "kept:1").Err(); err != nil {
+					b.Error(err)
+					return
+				}
+				waits = append(waits, float64(time.Since(began).Microseconds())/1e3)
+				time.Sleep(200 * time.Microsecond)
+			}
+		})
+		b.StartTimer()
+		began := time.Now()
+		n, err := c.ClearPattern(ctx, "doomed:*")
+		took := time.Since(began)
+		close(stop)
+		wg.Wait()
+		if err != nil || n != doomed {
+			b.Fatalf("ClearPattern = %d and %v", n, err)
+		}
+		slices.Sort(waits)
+		keysPerSecond = doomed / took.Seconds()
+		p99, worst = waits[len(waits)*99/100], waits[len(waits)-1]
+	}
+	b.ReportMetric(keysPerSecond, "keys/s")
+	b.ReportMetric(p99, "others_p99_ms")
+	b.ReportMetric(worst, "others_max_ms")
 }

@@ -198,8 +198,8 @@ func (l *link) sentinel(cfg linkConfig, t target) *redis.Client {
 		ConnMaxIdleTime: node.ConnMaxIdleTime, ConnMaxLifetime: node.ConnMaxLifetime, ConnMaxLifetimeJitter: node.ConnMaxLifetimeJitter,
 		DisableIdentity: true,
 	}
-	real := opt
-	client := redis.NewFailoverClient(&real)
+	main := opt
+	client := redis.NewFailoverClient(&main)
 	for _, h := range cfg.opts.hooks {
 		client.AddHook(h)
 	}

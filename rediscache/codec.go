@@ -93,7 +93,7 @@ func Message[M any](name string, marshal func(M) ([]byte, error), unmarshal func
 				return fmt.Errorf("codec %s: the namespace's type must be a pointer, not %v", name, slot.Type())
 			}
 			fresh := reflect.New(slot.Type().Elem())
-			m, ok := fresh.Interface().(M)
+			m, ok := reflect.TypeAssert[M](fresh)
 			if !ok {
 				return fmt.Errorf("codec %s: %v is not a %v", name, slot.Type(), reflect.TypeFor[M]())
 			}
@@ -120,5 +120,5 @@ func (c funcCodec) Unmarshal(data []byte, dst any) error { return c.unmarshal(da
 func codecID(name string) byte {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name))
-	return byte(16 + h.Sum32()%240) //nolint:gosec // below 256
+	return byte(16 + h.Sum32()%240)
 }

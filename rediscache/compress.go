@@ -37,11 +37,11 @@ var (
 
 func zstdDecoder(limit int64) *zstd.Decoder {
 	if d, ok := zstdDecoders.Load(limit); ok {
-		return d.(*zstd.Decoder) //nolint:errcheck // only decoders are stored
+		return d.(*zstd.Decoder)
 	}
-	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderLowmem(true)) //nolint:gosec // validated as positive
+	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderLowmem(true))
 	actual, _ := zstdDecoders.LoadOrStore(limit, d)
-	return actual.(*zstd.Decoder) //nolint:errcheck // only decoders are stored
+	return actual.(*zstd.Decoder)
 }
 
 // compress returns the smaller form of data and its flag; data itself if that

@@ -77,8 +77,8 @@ func (e *envelope) append(b []byte) []byte {
 	b = append(b, envelopeVersion, e.flags, e.codec)
 	b = binary.BigEndian.AppendUint64(b, e.id)
 	b = binary.BigEndian.AppendUint64(b, e.gen)
-	b = binary.AppendUvarint(b, uint64(e.created.UnixMilli()))  //nolint:gosec // after 1970
-	b = binary.AppendUvarint(b, uint64(e.fresh.Milliseconds())) //nolint:gosec // not negative
+	b = binary.AppendUvarint(b, uint64(e.created.UnixMilli()))
+	b = binary.AppendUvarint(b, uint64(e.fresh.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(len(e.tags)))
 	for _, t := range e.tags {
 		b = binary.AppendUvarint(b, uint64(len(t.tag)))
@@ -115,7 +115,7 @@ func (e *envelope) parse(b []byte) error {
 		return errForeign
 	}
 	e.created = time.UnixMilli(int64(fields[0]))
-	e.fresh = time.Duration(fields[1]) * time.Millisecond //nolint:gosec // checked
+	e.fresh = time.Duration(fields[1]) * time.Millisecond
 	for range fields[2] {
 		n, used := binary.Uvarint(b)
 		if used <= 0 || n > uint64(len(b)) || uint64(len(b)-used) < n+8 {
@@ -139,6 +139,6 @@ type seal struct {
 
 func sealOf(stored []byte) seal {
 	s := seal{there: true}
-	s.n = uint8(copy(s.bytes[:], stored)) //nolint:gosec // at most sealLen
+	s.n = uint8(copy(s.bytes[:], stored))
 	return s
 }

@@ -57,7 +57,7 @@ func (l *lane) get(ctx context.Context, key string) ([]byte, error) {
 		defer l.left()
 		return value(l.client.Get(ctx, key))
 	}
-	r := requests.Get().(*request) //nolint:errcheck // only requests are in the pool
+	r := requests.Get().(*request)
 	r.key, r.value, r.args = key, nil, nil
 	return l.share(ctx, r)
 }
@@ -84,7 +84,7 @@ func (l *lane) set(ctx context.Context, key string, value []byte, args ...any) e
 		defer l.left()
 		return l.client.Process(ctx, setCmd(ctx, key, value, args))
 	}
-	r := requests.Get().(*request) //nolint:errcheck // only requests are in the pool
+	r := requests.Get().(*request)
 	r.key, r.value, r.args = key, value, args
 	_, err := l.share(ctx, r)
 	return err
@@ -226,7 +226,7 @@ func (l *lane) mget(ctx context.Context, batch []*request) {
 		_ = pipe.Process(ctx, cmd)
 		sets, stored = append(sets, r), append(stored, cmd)
 	}
-	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	_, _ = pipe.Exec(ctx)
 	for i, r := range sets {
 		r.err = stored[i].Err()
 	}

@@ -41,16 +41,21 @@ func (n *Namespace[V]) obtainExclusively(ctx context.Context, job loadJob[V], fl
 			job.found.seal = f.seal
 		}
 		if held {
-			defer n.cache.release(context.WithoutCancel(ctx), lease, token)
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			go n.cache.renew(ctx, lease, token, job.entry.lease)
-			return n.loadAndStore(ctx, job, flight)
+			return n.loadLeased(ctx, job, flight, lease, token)
 		}
 		if leasePolls.Wait(ctx, attempt) != nil {
 			return zero, context.Cause(ctx)
 		}
 	}
+}
+
+// loadLeased loads while it renews the lease, and gives it back.
+func (n *Namespace[V]) loadLeased(ctx context.Context, job loadJob[V], flight *flight[V], lease, token string) (V, error) {
+	defer n.cache.release(context.WithoutCancel(ctx), lease, token)
+	renewed, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go n.cache.renew(renewed, lease, token, job.entry.lease)
+	return n.loadAndStore(ctx, job, flight)
 }
 
 // due reports whether an early refresh still has to be done: the value that

@@ -202,7 +202,7 @@ func (n *Namespace[V]) obtain(ctx context.Context, job loadJob[V], flight *fligh
 }
 
 // answer returns what Load would return for a fresh entry.
-func (f *found[V]) answer() (V, error, bool) { //nolint:revive // error in the middle: ok qualifies both
+func (f *found[V]) answer() (V, error, bool) {
 	switch f.kind {
 	case foundFresh:
 		return f.value, nil, true

@@ -75,9 +75,9 @@ func newNear[V any](entries int, bytes int64) *near[V] {
 	// One bound does for both: no entry counts for less than its share.
 	share := max(bytes/int64(max(entries, 1)), 1)
 	cache := otter.Must(&otter.Options[string, *nearEntry[V]]{
-		MaximumWeight: uint64(bytes), //nolint:gosec // validated as positive
+		MaximumWeight: uint64(bytes),
 		Weigher: func(key string, e *nearEntry[V]) uint32 {
-			return uint32(min(max(int64(len(key))+int64(e.size), share), math.MaxUint32)) //nolint:gosec // bounded
+			return uint32(min(max(int64(len(key))+int64(e.size), share), math.MaxUint32))
 		},
 	})
 	return &near[V]{entries: cache}
@@ -184,7 +184,7 @@ func (n *Namespace[V]) nearFill(key string, f *found[V], size int, mark, epoch u
 	n.near.fill(key, &nearEntry[V]{found: *f, epoch: epoch, until: until.UnixNano(), size: clampSize(size)}, mark)
 }
 
-func clampSize(n int) uint32 { return uint32(min(n+overhead, math.MaxUint32)) } //nolint:gosec // bounded
+func clampSize(n int) uint32 { return uint32(min(n+overhead, math.MaxUint32)) }
 
 // offline returns the near cache of a namespace, made for an outage if the
 // namespace has none.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/pedro-go/pedro/rediscache"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 )
@@ -140,5 +142,28 @@ func pause(t *testing.T, d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-t.Context().Done():
+	}
+}
+
+// A full server takes no new value, and must not go on serving the old one.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	c, ctx := fresh(t), t.Context()
+	n := rediscache.Of[int](c, "n", rediscache.Near(10))
+	if err := n.Set(ctx, "k", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Redis().ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Set(ctx, "k", 2); !redis.IsOOMError(err) || errors.Is(err, rediscache.ErrUnavailable) {
+		t.Errorf("Set in a full server = %v, want the OOM error, and no outage", err)
+	}
+	if v, err := n.Get(ctx, "k"); err == nil {
+		t.Errorf("Get after the failed Set = %d, want nothing", v)
+	}
+	eventually(t, "the old value is deleted", func() bool { return c.Redis().Exists(ctx, "n:k").Val() == 0 })
+	if s := c.State(); s != rediscache.StateUp {
+		t.Errorf("State = %v, want up", s)
 	}
 }

@@ -191,14 +191,23 @@ func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) in
 			pipe.Publish(ctx, channel, key)
 		}
 	}
-	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	_, _ = pipe.Exec(ctx)
 	done := 0
 	p := &c.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, k := range batch {
-		// An error that is not an outage will not go away by trying again.
-		if err := cmds[key].Err(); err != nil && classify(err) != classOK && classify(err) != classOOM {
+		switch kind := classify(cmds[key].Err()); kind {
+		case classOK: // an error that is not an outage would not go away by trying again
+		case classOOM:
+			// No memory for a tombstone: next time just delete.
+			if now := p.keys[key]; now.seq == k.seq {
+				now.grave = 0
+				p.keys[key] = now
+			}
+			done++
+			continue
+		default:
 			continue
 		}
 		done++
@@ -207,7 +216,7 @@ func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) in
 		}
 	}
 	p.count.Store(int64(len(p.keys)))
-	c.counts.replayed.Add(uint64(done)) //nolint:gosec // not negative
+	c.counts.replayed.Add(uint64(done))
 	return done
 }
 

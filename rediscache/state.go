@@ -4,13 +4,13 @@ package rediscache
 type State int
 
 const (
-	// StateNew: nobody has asked Redis anything yet.
+	// StateNew means that nobody has asked Redis anything yet.
 	StateNew State = iota
-	// StateUp: every node that was asked answers.
+	// StateUp means that every node that was asked answers.
 	StateUp
-	// StateDegraded: some nodes of the Cluster are away.
+	// StateDegraded means that some nodes of the Cluster are away.
 	StateDegraded
-	// StateDown: Redis is away. Loads go on from the loader; writes and
+	// StateDown means that Redis is away. Loads go on from the loader; writes and
 	// deletes are remembered and made up for on return.
 	StateDown
 )
@@ -47,7 +47,7 @@ func (c *Cache) updateState() {
 		return // stopping is no news
 	}
 	to, cause := c.link.gates.state()
-	from := State(c.state.Swap(int32(to))) //nolint:gosec // one of four
+	from := State(c.state.Swap(int32(to)))
 	if from == to {
 		return
 	}

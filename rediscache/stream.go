@@ -57,7 +57,7 @@ func (s *stream) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	// Reads wait for longer than ctx may last.
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	rc := newRespConn(conn)

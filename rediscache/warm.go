@@ -75,7 +75,7 @@ func (n *Namespace[V]) Warm(ctx context.Context, items iter.Seq2[string, V], opt
 		}
 		_, failed := n.cache.writeIfMany(ctx, batch)
 		if failed > 0 {
-			n.counts.errors.Add(uint64(failed)) //nolint:gosec // not negative
+			n.counts.errors.Add(uint64(failed))
 			return fmt.Errorf("%d of %d values not stored: %w", failed, len(batch), ErrUnavailable)
 		}
 		done += len(batch)

@@ -97,7 +97,7 @@ func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (sto
 			cmds[i] = writeIfScript.Eval(ctx, pipe, []string{w.key}, w.seal.bytes[:w.seal.n], w.data, ttl.Milliseconds())
 		}
 	}
-	_, _ = pipe.Exec(ctx) //nolint:errcheck // each command has its own
+	_, _ = pipe.Exec(ctx)
 	for i, cmd := range cmds {
 		switch err := cmd.Err(); {
 		case err == nil:
