@@ -43,11 +43,14 @@ func derived(details any) []Gauge {
 	}
 	var list []Gauge
 	if limit, ok := number(v, "MaxConns"); ok && limit > 0 {
+		if n, ok := number(v, "AcquiredConns"); ok {
+			list = append(list, Gauge{Name: "connections in use", Value: n, Max: limit})
+		}
 		for _, field := range [...]struct{ name, label string }{
-			{"AcquiredConns", "connections in use"}, {"IdleConns", "connections idle"}, {"TotalConns", "connections open"}, {"Waiting", "callers waiting"},
+			{"TotalConns", "connections open"}, {"IdleConns", "connections idle"}, {"Waiting", "callers waiting"},
 		} {
 			if n, ok := number(v, field.name); ok {
-				list = append(list, Gauge{Name: field.label, Value: n, Max: limit})
+				list = append(list, Gauge{Name: field.label, Value: n})
 			}
 		}
 	}

@@ -95,8 +95,8 @@ func Details(f func() any) CheckOption { return func(o *checkOptions) { o.detail
 // run of the check and must not block.
 //
 // From [Details] these are made without being asked for: if there is a field
-// MaxConns, one bar each for the fields AcquiredConns, IdleConns, TotalConns
-// and Waiting; one for HitRatio.
+// MaxConns, a bar for AcquiredConns and the numbers TotalConns, IdleConns and
+// Waiting; a bar for HitRatio, between 0 and 1; the durations P50, P95 and P99.
 func Gauges(f func() []Gauge) CheckOption { return func(o *checkOptions) { o.gauges = f } }
 
 // Advise adds hints to /detailed and the page, for those who may see

@@ -139,6 +139,9 @@ func (v *view) words() string {
 func symbol(s Status) string { return map[Status]string{Pass: "●", Warn: "▲", Fail: "✖"}[s] }
 
 func (v *view) fill(d *pageData, now time.Time) {
+	if v.everything() && v.Name != "" {
+		d.Facts = append(d.Facts, fact{"Service", v.Name})
+	}
 	if v.everything() && v.Version != "" {
 		d.Facts = append(d.Facts, fact{"Version", v.Version})
 	}
