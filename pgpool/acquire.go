@@ -246,7 +246,7 @@ type patience struct {
 var patiences = sync.Pool{New: func() any { return &patience{done: make(chan struct{})} }}
 
 func newPatience(ctx context.Context, n *node) *patience {
-	p := patiences.Get().(*patience) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	p := patiences.Get().(*patience) // the pool holds nothing else
 	p.Context, p.node = ctx, n
 	p.looks.Store(0)
 	return p

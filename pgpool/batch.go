@@ -88,59 +88,6 @@ func BatchInsertReturning[T, R any](ctx context.Context, q Querier, table string
 	return list, nil
 }
 
-// A BatchOption changes how rows are inserted.
-type BatchOption func(*batch)
-
-// OnConflictDoNothing leaves out rows that conflict with existing ones, or with
-// earlier ones of the batch: on the unique constraint over these columns, or
-// any if none are given.
-func OnConflictDoNothing(columns ...string) BatchOption {
-	return func(b *batch) { b.conflict, b.keys = "nothing", columns }
-}
-
-// OnConflictUpdate updates existing rows with the same values in these columns,
-// over which a unique constraint must exist: all other columns of the batch are
-// set. Of several rows with the same key in a batch the last one counts.
-func OnConflictUpdate(keys ...string) BatchOption {
-	return func(b *batch) { b.conflict, b.keys = "update", keys }
-}
-
-// Omit leaves columns out, so that the table's defaults apply: an id that a
-// sequence assigns, a time of creation.
-func Omit(columns ...string) BatchOption {
-	return func(b *batch) { b.omit = append(b.omit, columns...) }
-}
-
-// Returning names the columns that BatchInsertReturning returns; without it,
-// they are the fields of R.
-func Returning(columns ...string) BatchOption {
-	return func(b *batch) { b.returning = columns }
-}
-
-// WithProgress has f told how many rows have been sent, about every percent or
-// every 1000 rows, and at the end. total is -1 for a sequence. f runs on
-// another goroutine, one call after the other, and delays the insert. What was
-// sent is not yet committed.
-func WithProgress(f func(done, total int)) BatchOption { return func(b *batch) { b.progress = f } }
-
-// A RowError is a row that could not be inserted. Nothing was.
-type RowError struct {
-	Row    int    // its index, from 0
-	Column string // the column at fault, "" if unknown
-	Err    error
-}
-
-// Error names row and column.
-func (e *RowError) Error() string {
-	if e.Column == "" {
-		return fmt.Sprintf("pgpool: batch insert: row %d: %v", e.Row, e.Err)
-	}
-	return fmt.Sprintf("pgpool: batch insert: row %d, column %q: %v", e.Row, e.Column, e.Err)
-}
-
-// Unwrap returns the cause, such as a *pgconn.PgError.
-func (e *RowError) Unwrap() error { return e.Err }
-
 // fewRows is up to where single INSERTs, pipelined, beat COPY, which takes more
 // round trips.
 const fewRows = 50
@@ -346,7 +293,7 @@ func checkText(v reflect.Value) error {
 func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) {
 	stage := pgx.Identifier{"pgpool_stage_" + strings.ReplaceAll(newLedgerID(), "-", "")}
 	err = inTx(ctx, q, func(ctx context.Context, tx Querier) error {
-		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.columnList("")+
+		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.columnList()+
 			", 0::bigint as pgpool_row from "+b.table.Sanitize()+" with no data")
 		if err != nil {
 			return err
@@ -354,9 +301,9 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 		if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, stage, true) }); err != nil {
 			return err
 		}
-		source := "select " + b.columnList("") + " from " + stage.Sanitize()
+		source := "select " + b.columnList() + " from " + stage.Sanitize()
 		if b.conflict == "update" {
-			source = "select " + b.columnList("") + " from (select distinct on (" + quoteList(b.keys) + ") * from " + stage.Sanitize() +
+			source = "select " + b.columnList() + " from (select distinct on (" + quoteList(b.keys) + ") * from " + stage.Sanitize() +
 				" order by " + quoteList(b.keys) + ", pgpool_row desc) s"
 		}
 		sql := b.insertSQL(source + " order by pgpool_row")
@@ -378,65 +325,6 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 		return 0, b.explain(err, -1)
 	}
 	return count, nil
-}
-
-func (b *batch) insertSQL(source string) string {
-	sql := "insert into " + b.table.Sanitize() + " (" + b.columnList("") + ") " + source
-	var target string
-	if len(b.keys) > 0 {
-		target = " (" + quoteList(b.keys) + ")"
-	}
-	switch b.conflict {
-	case "nothing":
-		sql += " on conflict" + target + " do nothing"
-	case "update":
-		var sets []string
-		for _, c := range b.columns {
-			if !slices.Contains(b.keys, c) {
-				sets = append(sets, quote(c)+" = excluded."+quote(c))
-			}
-		}
-		if len(sets) == 0 {
-			sql += " on conflict" + target + " do nothing"
-		} else {
-			sql += " on conflict" + target + " do update set " + strings.Join(sets, ", ")
-		}
-	}
-	if b.collect != nil {
-		sql += " returning " + quoteList(b.returning)
-	}
-	return sql
-}
-
-func (b *batch) placeholders() string {
-	var s strings.Builder
-	s.WriteString("values (")
-	for i := range b.columns {
-		if i > 0 {
-			s.WriteString(", ")
-		}
-		fmt.Fprintf(&s, "$%d", i+1)
-	}
-	s.WriteByte(')')
-	return s.String()
-}
-
-func (b *batch) columnList(prefix string) string {
-	list := make([]string, len(b.columns))
-	for i, c := range b.columns {
-		list[i] = prefix + quote(c)
-	}
-	return strings.Join(list, ", ")
-}
-
-func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
-
-func quoteList(names []string) string {
-	list := make([]string, len(names))
-	for i, name := range names {
-		list[i] = quote(name)
-	}
-	return strings.Join(list, ", ")
 }
 
 // explain finds row and column in an error of the server.

@@ -250,7 +250,7 @@ func late(dst io.WriteCloser, src io.Reader, by time.Duration) {
 				break
 			}
 		}
-		for range pieces { //nolint:revive // drained
+		for range pieces { // drained
 		}
 	}()
 	defer close(pieces)

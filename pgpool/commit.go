@@ -91,8 +91,9 @@ func (t *tx) commitStatement(ctx context.Context) (string, error) {
 func (t *tx) identity() (xid, epoch string) {
 	if answer := t.w.prefix.answer(0); len(answer) > 0 {
 		xid = answer[0]
-		if t.asksEpoch && len(answer) > 1 {
+		if t.asksEpoch && len(answer) > 1 && answer[1] != t.w.epoch {
 			t.w.epoch = answer[1]
+			t.node.saw(answer[1])
 		}
 	}
 	return xid, t.w.epoch
@@ -128,7 +129,7 @@ type outcome struct {
 }
 
 var (
-	errOtherEpoch = errors.New("the server crashed or was replaced meanwhile, so its transaction ids mean others")
+	errOtherEpoch = errors.New("the server crashed or was replaced meanwhile, so its transaction ids may mean others")
 	errNoXID      = errors.New("the server does not tell transaction ids and their fate")
 	errInProgress = errors.New("the transaction is still in progress")
 	errStandby    = errors.New("the server is a standby")
@@ -165,19 +166,24 @@ func (o outcome) ask(ctx context.Context, n *node, attempt int) (committed bool,
 	defer conn.Release()
 	// One message, so that the status is of the epoch that it says. A status
 	// that is an error (an id that was never given out) leaves the first result.
-	results, err := conn.Conn().PgConn().Exec(ctx, "select pg_is_in_recovery()::text, "+epochSQL+"; select pg_xact_status('"+o.xid+"'::xid8)").ReadAll()
+	results, err := conn.Conn().PgConn().Exec(ctx, "select pg_is_in_recovery()::text, "+epochSQL+", "+recoveredSQL+"; select pg_xact_status('"+o.xid+"'::xid8)").ReadAll()
 	if len(results) == 0 || len(results[0].Rows) == 0 {
 		return false, fmt.Errorf("no answer: %w", err)
 	}
-	if string(results[0].Rows[0][0]) == "true" {
+	standby, epoch, recovered := string(results[0].Rows[0][0]) == "true", string(results[0].Rows[0][1]), string(results[0].Rows[0][2])
+	if standby {
 		return false, errStandby
 	}
+	n.saw(epoch)
 	if err != nil && Code(err) != "22023" {
 		return false, err
 	}
 	status := "aborted" // an id from the future: the server lost the transaction in a crash
 	if err == nil {
 		status = string(results[1].Rows[0][0])
+	}
+	if o.ledger == "" && epoch != o.epoch && status != "aborted" {
+		return o.afterCrash(n, epoch, recovered, status)
 	}
 	if status == "in progress" {
 		o.hurry(ctx, conn.Conn(), attempt)
@@ -186,12 +192,37 @@ func (o outcome) ask(ctx context.Context, n *node, attempt int) (committed bool,
 	if o.ledger != "" {
 		return o.fence(ctx, conn.Conn())
 	}
-	switch {
-	case status == "aborted":
+	switch status {
+	case "aborted":
 		return false, nil
-	case status == "committed" && string(results[0].Rows[0][1]) == o.epoch:
+	case "committed":
 		return true, nil
-	default: // another epoch, or too old to know
+	default: // too old to know
+		return false, errOtherEpoch
+	}
+}
+
+// afterCrash judges an id in the life of the server that followed ours. What
+// the recovery found in the log has kept its id: below recovered, the first id
+// that was given out afterwards, a status is that of our transaction. From
+// there on it is somebody else's, and ours is lost.
+//
+// That holds for one crash. If the pool saw yet another life in between, or
+// the server does not tell what it recovered, nobody knows.
+func (o outcome) afterCrash(n *node, epoch, recovered, status string) (committed bool, err error) {
+	if recovered == "" || !n.follows(o.epoch, epoch) {
+		return false, errOtherEpoch
+	}
+	xid, _ := strconv.ParseUint(o.xid, 10, 64)
+	first, err := strconv.ParseUint(recovered, 10, 64)
+	switch {
+	case err != nil:
+		return false, errOtherEpoch
+	case xid >= first:
+		return false, nil
+	case status == "committed":
+		return true, nil
+	default:
 		return false, errOtherEpoch
 	}
 }

@@ -2,6 +2,8 @@ package pgpool
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -19,7 +21,7 @@ import (
 // It does not use pgx's CopyFrom, which needs a goroutine, a pipe and a slice
 // of boxed values a row. Rows are encoded right into the messages.
 func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, numbered bool) (count int64, err error) {
-	columns := b.columnList("")
+	columns := b.columnList()
 	if numbered {
 		columns += ", pgpool_row"
 	}
@@ -76,13 +78,15 @@ func (r *copyReader) start() {
 	r.buf = append(r.buf, "PGCOPY\n\377\r\n\000\000\000\000\000\000\000\000\000"...)
 }
 
+var errSourcePanicked = errors.New("pgpool: batch insert: the source of the rows panicked")
+
 // Read implements io.Reader. It runs on a goroutine of pgx, on which a panic
 // would end the process: it is brought to the caller's.
 func (r *copyReader) Read(p []byte) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.panicked = v
-			err = fmt.Errorf("pgpool: batch insert: the source of the rows panicked")
+			err = errSourcePanicked
 		}
 	}()
 	if r.pos == len(r.buf) {
@@ -117,7 +121,7 @@ func (r *copyReader) encodeNext() error {
 	if r.numbered {
 		columns++
 	}
-	r.buf = append(r.buf, byte(columns>>8), byte(columns))
+	r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(columns))
 	for i, encode := range r.encoders {
 		f := &r.batch.fields[i]
 		at := len(r.buf)
@@ -130,12 +134,12 @@ func (r *copyReader) encodeNext() error {
 			continue
 		}
 		size := len(buf) - at - 4
-		buf[at], buf[at+1], buf[at+2], buf[at+3] = byte(size>>24), byte(size>>16), byte(size>>8), byte(size)
+		binary.BigEndian.PutUint32(buf[at:], uint32(size))
 		r.buf = buf
 	}
 	if r.numbered {
 		r.buf = append(r.buf, 0, 0, 0, 8)
-		r.buf = appendUint64(r.buf, uint64(r.row)) //nolint:gosec // a row number
+		r.buf = appendUint64(r.buf, uint64(r.row))
 	}
 	r.row++
 	return nil
@@ -192,7 +196,7 @@ func (b *batch) onConn(ctx context.Context, q Querier, f func(context.Context, *
 		}
 		return q.primary.with(ctx, f)
 	case interface {
-		with(context.Context, func(context.Context, *pgx.Conn) (int64, error)) (int64, error)
+		with(ctx context.Context, f func(context.Context, *pgx.Conn) (int64, error)) (int64, error)
 	}:
 		return q.with(ctx, f)
 	case *pgx.Conn:

@@ -22,6 +22,7 @@ type problem string
 
 func (p problem) Error() string { return string(p) }
 
+//nolint:gosec // no credentials: how to write them
 const howToWrite = "write postgres://user:password@host:5432/database, and in the password write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
 
 // foreignKeys are what other drivers put into a connection string. pgx would

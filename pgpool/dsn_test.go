@@ -72,11 +72,11 @@ var corpus = []struct{ url, want string }{
 func show(p *pgpool.Pool) string {
 	c := p.Pgx().Config().ConnConfig
 	tls := "none"
-	clear := c.TLSConfig == nil
+	plain := c.TLSConfig == nil
 	others := ""
 	for _, f := range c.Fallbacks {
 		if f.TLSConfig == nil && f.Host == c.Host {
-			clear = true
+			plain = true
 		}
 		if f.Host != c.Host && f.TLSConfig != nil {
 			others += fmt.Sprintf(" +%s:%d", f.Host, f.Port)
@@ -84,7 +84,7 @@ func show(p *pgpool.Pool) string {
 	}
 	if c.TLSConfig != nil {
 		tls = "only"
-		if clear {
+		if plain {
 			tls = "prefer"
 		}
 	}
@@ -215,7 +215,7 @@ func TestSupabaseDirectHostUnreachable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.Stop(t.Context())
+		t.Cleanup(func() { _ = p.Stop(context.Background()) })
 		if err := p.Ping(t.Context()); !errors.Is(err, pgpool.ErrUnavailable) || !strings.Contains(err.Error(), "SUPABASE_POOLER_HOST") {
 			t.Errorf("got %v, want ErrUnavailable and the advice", err)
 		}

@@ -114,8 +114,8 @@ func encodeString(buf []byte, v reflect.Value) ([]byte, error) {
 var epoch2000 = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 func encodeTime(buf []byte, v reflect.Value) ([]byte, error) {
-	t, _ := v.Addr().Interface().(*time.Time)                      // rows are addressable; a copy would be boxed
-	return appendUint64(buf, uint64(t.UnixMicro()-epoch2000)), nil //nolint:gosec // two's complement is the format
+	t, _ := reflect.TypeAssert[time.Time](v)
+	return appendUint64(buf, uint64(t.UnixMicro()-epoch2000)), nil
 }
 
 func intEncoder(oid uint32) encoder {
@@ -127,16 +127,16 @@ func intEncoder(oid uint32) encoder {
 	}
 	switch oid {
 	case pgtype.Int8OID:
-		return func(buf []byte, v reflect.Value) ([]byte, error) { return appendUint64(buf, uint64(v.Int())), nil } //nolint:gosec // two's complement is the format
+		return func(buf []byte, v reflect.Value) ([]byte, error) { return appendUint64(buf, uint64(v.Int())), nil }
 	case pgtype.Int4OID:
 		return func(buf []byte, v reflect.Value) ([]byte, error) {
 			i := v.Int()
-			return binary.BigEndian.AppendUint32(buf, uint32(i)), check(i, 32) //nolint:gosec // checked
+			return binary.BigEndian.AppendUint32(buf, uint32(i)), check(i, 32)
 		}
 	case pgtype.Int2OID:
 		return func(buf []byte, v reflect.Value) ([]byte, error) {
 			i := v.Int()
-			return binary.BigEndian.AppendUint16(buf, uint16(i)), check(i, 16) //nolint:gosec // checked
+			return binary.BigEndian.AppendUint16(buf, uint16(i)), check(i, 16)
 		}
 	default:
 		return nil

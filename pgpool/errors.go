@@ -21,11 +21,11 @@ var (
 
 	// ErrNotFound: Get found no row. It matches pgx.ErrNoRows and
 	// sql.ErrNoRows too.
-	ErrNotFound error = &notFound{}
+	ErrNotFound error = &notFoundError{}
 
 	// ErrTooManyRows: Get found more than one row. It matches
 	// pgx.ErrTooManyRows too.
-	ErrTooManyRows error = &tooManyRows{}
+	ErrTooManyRows error = &tooManyRowsError{}
 
 	// ErrPoolExhausted: no connection became free within Config.ConnectTimeout
 	// or before the context ended. The error is an *ExhaustedError, which says
@@ -58,15 +58,15 @@ var (
 	ErrTxManaged = errors.New("pgpool: the transaction is ended by Transaction")
 )
 
-type notFound struct{}
+type notFoundError struct{}
 
-func (*notFound) Error() string { return "pgpool: no row found" }
-func (*notFound) Unwrap() error { return pgx.ErrNoRows }
+func (*notFoundError) Error() string { return "pgpool: no row found" }
+func (*notFoundError) Unwrap() error { return pgx.ErrNoRows }
 
-type tooManyRows struct{}
+type tooManyRowsError struct{}
 
-func (*tooManyRows) Error() string { return "pgpool: more than one row found" }
-func (*tooManyRows) Unwrap() error { return pgx.ErrTooManyRows }
+func (*tooManyRowsError) Error() string { return "pgpool: more than one row found" }
+func (*tooManyRowsError) Unwrap() error { return pgx.ErrTooManyRows }
 
 // An ExhaustedError is an ErrPoolExhausted with the state of the pool at that
 // moment.
@@ -108,7 +108,7 @@ func (e *ExhaustedError) Error() string {
 }
 
 // Is reports whether target is ErrPoolExhausted.
-func (e *ExhaustedError) Is(target error) bool { return target == ErrPoolExhausted } //nolint:errorlint // this is the Is that errors.Is calls
+func (e *ExhaustedError) Is(target error) bool { return target == ErrPoolExhausted }
 
 // Unwrap returns what ended the wait.
 func (e *ExhaustedError) Unwrap() error { return e.Err }

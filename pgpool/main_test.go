@@ -65,6 +65,7 @@ func eventually(tb testing.TB, what string, cond func() bool) {
 
 // testLogger shows the pool's log with -v.
 func testLogger(tb testing.TB) *slog.Logger {
+	tb.Helper()
 	if !testing.Verbose() {
 		return slog.New(slog.DiscardHandler)
 	}

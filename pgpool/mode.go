@@ -77,7 +77,7 @@ func sessionOnly(sql string) string {
 			return "SET"
 		}
 	}
-	if i := strings.Index(sql, "pg_advisory_lock"); i >= 0 {
+	if strings.Contains(sql, "pg_advisory_lock") {
 		return "session advisory locks"
 	}
 	return ""

@@ -36,6 +36,11 @@ type node struct {
 
 		set map[*wire]*pgconn.PgConn
 	}
+	epochs struct {
+		sync.Mutex
+
+		seen []string // one a crash, in order
+	}
 	lastConnectErr atomic.Pointer[error]
 
 	latency, acquireWait window
@@ -224,7 +229,7 @@ func (n *node) findServer(ctx context.Context, conn *pgx.Conn) error {
 		direct := PoolModeDirect
 		n.mode.Store(&direct)
 	}
-	if _, err := askOne(ctx, conn, "select "+epochSQL); err == nil {
+	if _, err := askOne(ctx, conn, "select "+epochSQL+", "+recoveredSQL); err == nil {
 		s.xid, s.epoch = s.version >= 130000, true
 	} else if !isServerReply(err) {
 		return err

@@ -22,7 +22,7 @@ func (p *peeker) init(conn net.Conn) {
 		switch {
 		case n > 0:
 			p.result = pending
-		case err == syscall.EAGAIN || err == syscall.EINTR: //nolint:errorlint // system calls return bare numbers
+		case err == syscall.EAGAIN || err == syscall.EINTR:
 			p.result = alive
 		default:
 			p.result = dead

@@ -245,7 +245,7 @@ func (n *node) pingAside(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pgpool: ping: %w", n.describeConnect(err))
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if err := conn.Ping(ctx); err != nil {
 		return fmt.Errorf("pgpool: ping: %s: %w", n.name, err)
 	}
@@ -293,7 +293,7 @@ func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if t := txFrom(ctx, p); t != nil {
 		return t.QueryRow(ctx, sql, args...)
 	}
-	rows, _ := p.primary.query(ctx, sql, args) //nolint:sqlclosecheck,rowserrcheck // by Scan, as pgx.Row demands
+	rows, _ := p.primary.query(ctx, sql, args) // by Scan, as pgx.Row demands
 	return poolRow{rows}
 }
 

@@ -216,7 +216,9 @@ func TestQueryRows(t *testing.T) {
 	if err := p.QueryRow(t.Context(), "select 1/0").Scan(new(int)); pgpool.Code(err) != "22012" {
 		t.Errorf("QueryRow = %v, want 22012", err)
 	}
-	if _, err := p.Query(t.Context(), "select 1/0"); pgpool.Code(err) != "22012" {
+	rows, err = p.Query(t.Context(), "select 1/0")
+	rows.Close()
+	if pgpool.Code(err) != "22012" || pgpool.Code(rows.Err()) != "22012" {
 		t.Errorf("Query = %v, want 22012", err)
 	}
 	var b pgx.Batch

@@ -51,15 +51,8 @@ func (p *prefix) add(s stmt) int {
 	return len(p.queue) - 1
 }
 
-// truncate takes back what was queued at position i and after. It reports false
-// if it was sent already.
-func (p *prefix) truncate(i int) bool {
-	if i >= len(p.queue) {
-		return false
-	}
-	p.queue = p.queue[:i]
-	return true
-}
+// truncate takes back what was queued at position i and after.
+func (p *prefix) truncate(i int) { p.queue = p.queue[:min(i, len(p.queue))] }
 
 // drop forgets what was queued.
 func (p *prefix) drop() { p.queue = p.queue[:0] }

@@ -101,7 +101,7 @@ func (r *run) open(ctx context.Context) (pgx.Rows, error) {
 		r.wire.readOnly = true
 	}
 	r.runs = r.wire.runs.Load()
-	rows, _ := c.Query(ctx, r.sql, r.args...) //nolint:sqlclosecheck,rowserrcheck // closed by close, which looks at Err too
+	rows, _ := c.Query(ctx, r.sql, r.args...) // closed by close, which looks at Err too
 	return rows, nil
 }
 

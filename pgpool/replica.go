@@ -66,7 +66,7 @@ func (r replicas) Query(ctx context.Context, sql string, args ...any) (pgx.Rows,
 
 // QueryRow implements Querier.
 func (r replicas) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	rows, _ := r.Query(ctx, sql, args...) //nolint:sqlclosecheck,rowserrcheck // by Scan, as pgx.Row demands
+	rows, _ := r.Query(ctx, sql, args...) // by Scan, as pgx.Row demands
 	return poolRow{rows}
 }
 
@@ -245,9 +245,9 @@ func (n *node) checkReplica(ctx context.Context) {
 	}
 	if was := s.healthy.Swap(err == nil); was != (err == nil) && ctx.Err() == nil {
 		if err == nil {
-			n.pool.opts.logger.Info("replica in use", "node", n.name, "addr", n.addr, "lag", age)
+			n.pool.opts.logger.InfoContext(ctx, "replica in use", "node", n.name, "addr", n.addr, "lag", age)
 		} else {
-			n.pool.opts.logger.Warn("replica out of use", "node", n.name, "addr", n.addr, "error", err)
+			n.pool.opts.logger.WarnContext(ctx, "replica out of use", "node", n.name, "addr", n.addr, "error", err)
 		}
 	}
 }

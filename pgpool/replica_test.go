@@ -15,7 +15,7 @@ import (
 	"github.com/pedro-go/pedro/pgpool/pgpooltest"
 )
 
-func inRecovery(t *testing.T, ctx context.Context, q pgpool.Querier) bool { //nolint:revive // t first, as everywhere
+func inRecovery(t *testing.T, ctx context.Context, q pgpool.Querier) bool {
 	t.Helper()
 	yes, err := pgpool.Get[bool](ctx, q, "select pg_is_in_recovery()")
 	if err != nil {

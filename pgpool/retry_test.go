@@ -143,7 +143,7 @@ func TestStalePlans(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Release()
+			t.Cleanup(conn.Release)
 			for { // a bare connection fails once after each change
 				_, err := pgpool.Get[row](t.Context(), conn, "select * from t where id = $1", 1)
 				if err == nil {

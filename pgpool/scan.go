@@ -124,7 +124,7 @@ func (s *scan) scan(rows pgx.Rows) error {
 
 // newScan prepares to fill what target, a pointer, points to.
 func newScan[T any](target *T, rows pgx.Rows) (*scan, error) {
-	s := scans.Get().(*scan) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	s := scans.Get().(*scan) // the pool holds nothing else
 	shape := shapeOf(reflect.TypeFor[T]())
 	columns := rows.FieldDescriptions()
 	if shape == nil {
@@ -182,7 +182,7 @@ var scalarStructs = map[reflect.Type]bool{
 // shapeOf returns nil for types that are scanned as one value.
 func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
-		return s.(*shape) //nolint:errcheck,forcetypeassert // the map holds nothing else
+		return s.(*shape) // the map holds nothing else
 	}
 	var s *shape
 	if t.Kind() == reflect.Struct && !isScalarStruct(t) {
@@ -190,7 +190,7 @@ func shapeOf(t reflect.Type) *shape {
 		s.collect(t, nil)
 	}
 	stored, _ := shapes.LoadOrStore(t, s)
-	return stored.(*shape) //nolint:errcheck,forcetypeassert // the map holds nothing else
+	return stored.(*shape) // the map holds nothing else
 }
 
 func isScalarStruct(t reflect.Type) bool {

@@ -81,7 +81,7 @@ func (c *sqlConn) ExecContext(ctx context.Context, query string, args []driver.N
 // QueryContext implements driver.QueryerContext.
 func (c *sqlConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	err = c.guard(func() error {
-		rows, err = c.Conn.QueryContext(ctx, query, args) //nolint:sqlclosecheck // the caller's
+		rows, err = c.Conn.QueryContext(ctx, query, args)
 		return err
 	})
 	return rows, wireOf(c.Conn.Conn()).explain(ctx, err)

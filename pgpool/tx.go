@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -150,7 +151,7 @@ func (p *Pool) begin(ctx context.Context, o txOptions) (*tx, error) {
 		prefix.add(stmt{sql: xidEpochSQL, want: true})
 	}
 	if n.isTransactionMode() && p.cfg.StatementTimeout > 0 {
-		prefix.add(stmt{sql: "select set_config('statement_timeout', $1, true)", args: []string{fmt.Sprint(p.cfg.StatementTimeout.Milliseconds())}})
+		prefix.add(stmt{sql: "select set_config('statement_timeout', $1, true)", args: []string{strconv.FormatInt(p.cfg.StatementTimeout.Milliseconds(), 10)}})
 	}
 	if o.claims != nil {
 		prefix.add(stmt{sql: claimsSQL, args: []string{o.claimsJSON, o.role}})

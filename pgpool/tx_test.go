@@ -284,58 +284,6 @@ func TestTransactionIsolation(t *testing.T) {
 	}
 }
 
-func TestSavepoints(t *testing.T) {
-	t.Parallel()
-	p := newTable(t)
-	var hooks []int
-	hook := func(ctx context.Context, i int) {
-		pgpool.AfterCommit(ctx, func(context.Context) { hooks = append(hooks, i) })
-	}
-	err := p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
-		hook(ctx, 1)
-		if err := insert(ctx, tx, 1); err != nil {
-			return err
-		}
-		// fails and is rolled back, the outer goes on
-		err := p.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			hook(ctx, 2)
-			if err := insert(ctx, tx, 2); err != nil {
-				return err
-			}
-			return insert(ctx, tx, 1)
-		})
-		if !pgpool.IsUniqueViolation(err, "t_pkey") {
-			t.Errorf("nested: %v, want a unique violation", err)
-		}
-		// never sends anything
-		err = p.InTx(ctx, func(context.Context, pgx.Tx) error { return errMine })
-		if !errors.Is(err, errMine) {
-			t.Errorf("nested: %v", err)
-		}
-		// stands, with one in it that does not
-		return p.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			hook(ctx, 3)
-			if err := insert(ctx, tx, 3); err != nil {
-				return err
-			}
-			_ = p.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-				_ = insert(ctx, tx, 4)
-				return errMine
-			})
-			return insert(ctx, tx, 5)
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if list := ids(t, p); len(list) != 3 || list[0] != 1 || list[1] != 3 || list[2] != 5 {
-		t.Errorf("rows %v, want 1 3 5", list)
-	}
-	if len(hooks) != 2 || hooks[0] != 1 || hooks[1] != 3 {
-		t.Errorf("hooks %v, want 1 3", hooks)
-	}
-}
-
 func TestTransactionIsJoined(t *testing.T) {
 	t.Parallel()
 	p := newTable(t)
@@ -442,50 +390,5 @@ func TestTransactionRetriesHiddenConflict(t *testing.T) {
 	}, pgpool.MaxAttempts(2))
 	if pgpool.Code(err) != "40P01" || attempts != 2 {
 		t.Errorf("got %v after %d attempts, want 40P01 after 2", err, attempts)
-	}
-}
-
-func TestAfterCommit(t *testing.T) {
-	t.Parallel()
-	p := newTable(t)
-	ran := 0
-	count := func(context.Context) { ran++ }
-	pgpool.AfterCommit(t.Context(), count)
-	if ran != 1 {
-		t.Error("outside of a transaction it does not run at once")
-	}
-	attempts := 0
-	err := p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
-		attempts++
-		pgpool.AfterCommit(ctx, count)
-		if err := insert(ctx, tx, attempts); err != nil || ran != 1 {
-			t.Errorf("ran %d, %v", ran, err)
-		}
-		if attempts == 1 {
-			_, err := tx.Exec(ctx, "do $$ begin raise exception 'x' using errcode = '40001'; end $$")
-			return err
-		}
-		return nil
-	})
-	if err != nil || attempts != 2 || ran != 2 {
-		t.Errorf("got %v, attempts %d, ran %d, want 2 and 2", err, attempts, ran)
-	}
-	_ = p.InTx(t.Context(), func(ctx context.Context, _ pgx.Tx) error {
-		pgpool.AfterCommit(ctx, count)
-		return errMine
-	})
-	if ran != 2 {
-		t.Error("it ran after a rollback")
-	}
-	func() {
-		defer func() { _ = recover() }()
-		_ = p.InTx(t.Context(), func(ctx context.Context, _ pgx.Tx) error {
-			pgpool.AfterCommit(ctx, func(context.Context) { panic("boom") })
-			pgpool.AfterCommit(ctx, count)
-			return nil
-		})
-	}()
-	if ran != 3 {
-		t.Error("a panic kept the next function from running")
 	}
 }

@@ -2,8 +2,6 @@ package pgpool
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,7 +151,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 
 // QueryRow implements pgx.Tx.
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	rows, _ := t.Query(ctx, sql, args...) //nolint:sqlclosecheck,rowserrcheck // by Scan, as pgx.Row demands
+	rows, _ := t.Query(ctx, sql, args...) // by Scan, as pgx.Row demands
 	return poolRow{rows}
 }
 
@@ -246,166 +244,3 @@ func (t *tx) Rollback(context.Context) error {
 
 // Begin implements pgx.Tx: a savepoint, to be ended by its Commit or Rollback.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) { return t.savepoint(ctx) }
-
-func (t *tx) savepoint(context.Context) (*savepoint, error) {
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
-	defer t.leave()
-	t.savepoints++
-	name := "pgpool_" + strconv.Itoa(t.savepoints)
-	t.hooksMu.Lock()
-	hooks := len(t.hooks)
-	t.hooksMu.Unlock()
-	at := t.w.prefix.add(stmt{sql: "savepoint " + name})
-	return &savepoint{tx: t, name: name, at: at, runs: t.w.runs.Load(), hooks: hooks}, nil
-}
-
-// A savepoint is a nested transaction. Like BEGIN, it is sent with the next
-// statement, and so is its release.
-type savepoint struct {
-	*tx
-
-	name    string
-	at      int    // where in the prefix it waits to be sent
-	runs    uint64 // what had been sent before
-	hooks   int    // AfterCommit functions from before
-	managed bool   // nested Transaction, which ends it itself
-	ended   bool
-}
-
-func (s *savepoint) release(context.Context) error {
-	if s.ended {
-		return pgx.ErrTxClosed
-	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.ended = true
-	if s.w.runs.Load() == s.runs {
-		s.w.prefix.truncate(s.at) // never sent
-		return nil
-	}
-	if s.c.PgConn().TxStatus() == 'E' {
-		return pgx.ErrTxCommitRollback
-	}
-	s.w.prefix.add(stmt{sql: "release savepoint " + s.name})
-	return nil
-}
-
-func (s *savepoint) back(ctx context.Context) error {
-	if s.ended {
-		return pgx.ErrTxClosed
-	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.ended = true
-	s.hooksMu.Lock()
-	s.tx.hooks = s.tx.hooks[:min(s.hooks, len(s.tx.hooks))]
-	s.hooksMu.Unlock()
-	if s.w.runs.Load() == s.runs {
-		s.w.prefix.truncate(s.at)
-		return nil
-	}
-	if s.lost {
-		return nil // the whole transaction is gone
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if _, err := s.c.Exec(ctx, "rollback to savepoint "+s.name); err != nil {
-		return s.note(ctx, fmt.Errorf("pgpool: rollback to savepoint: %w", err))
-	}
-	return nil
-}
-
-// Commit implements pgx.Tx.
-func (s *savepoint) Commit(ctx context.Context) error {
-	if s.managed {
-		return ErrTxManaged
-	}
-	return s.release(ctx)
-}
-
-// Rollback implements pgx.Tx.
-func (s *savepoint) Rollback(ctx context.Context) error {
-	if s.managed && !s.ended {
-		return ErrTxManaged
-	}
-	return s.back(ctx)
-}
-
-// txRows are open rows of a transaction's query.
-type txRows struct {
-	pgx.Rows
-
-	ctx    context.Context //nolint:containedctx // of the query, for as long as its rows are open
-	tx     *tx
-	closed bool
-	err    error
-}
-
-// Next implements pgx.Rows.
-func (r *txRows) Next() bool {
-	if r.closed {
-		return false
-	}
-	if r.Rows.Next() {
-		return true
-	}
-	r.Close()
-	return false
-}
-
-// Scan implements pgx.Rows.
-func (r *txRows) Scan(dest ...any) error {
-	if r.Rows == nil {
-		return r.err
-	}
-	return r.Rows.Scan(dest...)
-}
-
-// Values implements pgx.Rows.
-func (r *txRows) Values() ([]any, error) {
-	if r.Rows == nil {
-		return nil, r.err
-	}
-	return r.Rows.Values()
-}
-
-// Err implements pgx.Rows.
-func (r *txRows) Err() error {
-	if r.closed {
-		return r.err
-	}
-	return r.Rows.Err()
-}
-
-// Close implements pgx.Rows.
-func (r *txRows) Close() {
-	if r.closed {
-		return
-	}
-	r.closed = true
-	r.Rows.Close()
-	r.err = r.tx.note(r.ctx, r.Rows.Err())
-	r.tx.leave()
-}
-
-// CommandTag implements pgx.Rows.
-func (r *txRows) CommandTag() pgconn.CommandTag {
-	if r.Rows == nil {
-		return pgconn.CommandTag{}
-	}
-	return r.Rows.CommandTag()
-}
-
-// FieldDescriptions implements pgx.Rows.
-func (r *txRows) FieldDescriptions() []pgconn.FieldDescription {
-	if r.closed {
-		return nil
-	}
-	return r.Rows.FieldDescriptions()
-}

@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -54,7 +55,7 @@ func MaxAttempts(n int) TxOption { return func(o *txOptions) { o.attempts = n } 
 func Ledger(table string) TxOption {
 	return func(o *txOptions) {
 		if table == "" {
-			o.err = fmt.Errorf("pgpool: transaction: Ledger needs the name of a table")
+			o.err = errors.New("pgpool: transaction: Ledger needs the name of a table")
 		}
 		o.ledger = table
 	}

@@ -34,4 +34,4 @@ func (w *window) recent() histogram.Snapshot {
 	return now.Sub(w.older)
 }
 
-func (w *window) count() int64 { return int64(w.Snapshot().Count) } //nolint:gosec // a counter
+func (w *window) count() int64 { return int64(w.Snapshot().Count) }

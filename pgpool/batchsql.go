@@ -1,0 +1,62 @@
+package pgpool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func (b *batch) insertSQL(source string) string {
+	sql := "insert into " + b.table.Sanitize() + " (" + b.columnList() + ") " + source
+	var target string
+	if len(b.keys) > 0 {
+		target = " (" + quoteList(b.keys) + ")"
+	}
+	switch b.conflict {
+	case "nothing":
+		sql += " on conflict" + target + " do nothing"
+	case "update":
+		var sets []string
+		for _, c := range b.columns {
+			if !slices.Contains(b.keys, c) {
+				sets = append(sets, quote(c)+" = excluded."+quote(c))
+			}
+		}
+		if len(sets) == 0 {
+			sql += " on conflict" + target + " do nothing"
+		} else {
+			sql += " on conflict" + target + " do update set " + strings.Join(sets, ", ")
+		}
+	}
+	if b.collect != nil {
+		sql += " returning " + quoteList(b.returning)
+	}
+	return sql
+}
+
+func (b *batch) placeholders() string {
+	var s strings.Builder
+	s.WriteString("values (")
+	for i := range b.columns {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		fmt.Fprintf(&s, "$%d", i+1)
+	}
+	s.WriteByte(')')
+	return s.String()
+}
+
+func (b *batch) columnList() string { return quoteList(b.columns) }
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func quoteList(names []string) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = quote(name)
+	}
+	return strings.Join(list, ", ")
+}
