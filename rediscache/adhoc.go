@@ -28,6 +28,7 @@ func (c *Cache) Set(ctx context.Context, key string, value any, ttl time.Duratio
 		return opError("set", fmt.Errorf("%w: value of %d bytes", ErrTooLarge, len(data)))
 	}
 	c.counts.sets.Add(1)
+	c.pending.write(ctx, key)
 	err = c.write(ctx, key, data, ttl)
 	c.wrote(ctx, key, err)
 	return opError("set", err)

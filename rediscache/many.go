@@ -118,6 +118,9 @@ func (n *Namespace[V]) SetMany(ctx context.Context, items map[string]V, opts ...
 	var errs []error
 	for len(writes) > 0 {
 		page := min(len(writes), replayBatch)
+		for _, w := range writes[:page] {
+			n.cache.pending.write(ctx, w.key)
+		}
 		for i, err := range n.cache.writeMany(ctx, writes[:page]) {
 			n.wrote(ctx, keys[i], err)
 			errs = append(errs, err)

@@ -118,6 +118,7 @@ func (n *Namespace[V]) set(ctx context.Context, key string, value V, e *entry) e
 			return err // nothing happened
 		}
 	}
+	n.cache.pending.write(ctx, full)
 	if err == nil {
 		err = n.cache.write(ctx, full, data, e.kept(ttl))
 	}

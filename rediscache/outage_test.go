@@ -102,6 +102,7 @@ func testOutage(t *testing.T, begin, end func(s server) error) {
 	s := rediscachetest.StartServer(t)
 	c := open(t, rediscache.Config{URL: s.URL(), Required: true})
 	var back time.Duration
+	beside := startRaw(t, s.URL())
 	o := under(t, c, func() {
 		pause(t, 300*time.Millisecond)
 		if err := begin(s); err != nil {
@@ -116,7 +117,8 @@ func testOutage(t *testing.T, begin, end func(s server) error) {
 		back = time.Since(answers)
 		pause(t, 300*time.Millisecond)
 	})
-	t.Logf("%d calls, %d failed, slowest %v, back after %v", o.calls.Load(), o.failed.Load(), time.Duration(o.slowest.Load()), back)
+	t.Logf("%d calls, %d failed, slowest %v, back after %v; raw go-redis beside it: slowest %v",
+		o.calls.Load(), o.failed.Load(), time.Duration(o.slowest.Load()), back, beside())
 	if n := o.loadErrors.Load(); n > 0 {
 		t.Errorf("%d loads failed, want 0; the first: %v", n, *o.firstErr.Load())
 	}
@@ -129,6 +131,38 @@ func testOutage(t *testing.T, begin, end func(s server) error) {
 	}
 	if o.failed.Load() == 0 {
 		t.Error("no call failed: the fault did not happen")
+	}
+}
+
+// startRaw has callers of go-redis with its defaults run beside, and returns
+// what stops them and tells how long the slowest call took.
+func startRaw(t *testing.T, url string) (stop func() time.Duration) {
+	t.Helper()
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(opt)
+	ctx, cancel := context.WithCancel(t.Context())
+	var slowest atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				began := time.Now()
+				_ = client.Get(context.Background(), "user:1").Err()
+				took := int64(time.Since(began))
+				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
+				}
+				pause(t, time.Millisecond)
+			}
+		})
+	}
+	return func() time.Duration {
+		cancel()
+		wg.Wait()
+		_ = client.Close()
+		return time.Duration(slowest.Load())
 	}
 }
 

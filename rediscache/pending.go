@@ -39,6 +39,8 @@ type pendingKey struct {
 	seq        uint64        // tells a later failure apart from this one
 	grave      time.Duration // of a tombstone; 0: just delete
 	generation *version      // what to renew instead when there are too many
+	writers    int           // writes of this key under way: no replay now
+	replaying  chan struct{} // closed when its replay is over; nil outside of one
 }
 
 // has reports whether a key must not be read.
@@ -52,15 +54,20 @@ func (p *pending) has(key string) bool {
 	return ok
 }
 
-// remember notes that Redis may hold an old value under key. It reports
-// whether that is so: err says whether the write may have missed.
+// remember notes that Redis may hold an old value under key, if that is what
+// the error of a write means.
 func (c *Cache) remember(key string, grave time.Duration, generation *version, err error) {
-	if k := classify(err); k == classOK || err == nil {
-		return
-	}
 	p := &c.pending
 	p.mu.Lock()
-	_, known := p.keys[key]
+	k, known := p.keys[key]
+	k.writers = max(k.writers-1, 0)
+	if classify(err) == classOK { // the server refused this command: nothing changed
+		if known {
+			p.keys[key] = k
+		}
+		p.mu.Unlock()
+		return
+	}
 	if !known && len(p.keys) >= maxPending {
 		if generation == nil {
 			p.mu.Unlock()
@@ -79,7 +86,8 @@ func (c *Cache) remember(key string, grave time.Duration, generation *version, e
 			p.keys = map[string]pendingKey{}
 		}
 		p.seq++
-		p.keys[key] = pendingKey{seq: p.seq, grave: grave, generation: generation}
+		k.seq, k.grave, k.generation = p.seq, grave, generation
+		p.keys[key] = k
 		p.count.Store(int64(len(p.keys)))
 		c.counts.remembered.Add(1)
 	}
@@ -100,6 +108,30 @@ func (p *pending) addVersionLocked(v *version) {
 	p.versions[v] = struct{}{}
 }
 
+// write announces a write of a key that may be pending, so that no replay
+// deletes what is about to be stored. The write's outcome ends it: settle or
+// remember.
+func (p *pending) write(ctx context.Context, key string) {
+	for p.count.Load() > 0 {
+		p.mu.Lock()
+		k, ok := p.keys[key]
+		if !ok || k.replaying == nil {
+			if ok {
+				k.writers++
+				p.keys[key] = k
+			}
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		select {
+		case <-k.replaying:
+		case <-ctx.Done():
+			return // the write will fail for the same reason
+		}
+	}
+}
+
 // settle notes that a key was written after all: what was pending is moot.
 func (p *pending) settle(key string) {
 	if p.count.Load() == 0 {
@@ -107,8 +139,10 @@ func (p *pending) settle(key string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.keys, key)
-	p.count.Store(int64(len(p.keys)))
+	if p.keys[key].replaying == nil {
+		delete(p.keys, key)
+		p.count.Store(int64(len(p.keys)))
+	}
 }
 
 // startReplay sees to it that what is pending is made up for.
@@ -135,13 +169,7 @@ func (c *Cache) replay(ctx context.Context) {
 			p.mu.Unlock()
 			return
 		}
-		batch := make(map[string]pendingKey, min(len(p.keys), replayBatch))
-		for key, k := range p.keys {
-			if len(batch) == replayBatch {
-				break
-			}
-			batch[key] = k
-		}
+		batch := p.takeLocked()
 		var vs []*version
 		for v := range p.versions {
 			vs = append(vs, v)
@@ -171,6 +199,23 @@ func (c *Cache) replay(ctx context.Context) {
 	}
 }
 
+// takeLocked picks the keys of the next batch.
+func (p *pending) takeLocked() map[string]pendingKey {
+	batch := make(map[string]pendingKey, min(len(p.keys), replayBatch))
+	over := make(chan struct{})
+	for key, k := range p.keys {
+		if len(batch) == replayBatch {
+			break
+		}
+		if k.writers == 0 {
+			k.replaying = over
+			p.keys[key] = k
+			batch[key] = k
+		}
+	}
+	return batch
+}
+
 // replayBatch deletes the keys of a batch, and returns how many it did.
 func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) int {
 	if len(batch) == 0 {
@@ -193,27 +238,32 @@ func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) in
 	}
 	_, _ = pipe.Exec(ctx)
 	done := 0
+	var over chan struct{} // the same for the whole batch
 	p := &c.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, k := range batch {
-		switch kind := classify(cmds[key].Err()); kind {
-		case classOK: // an error that is not an outage would not go away by trying again
-		case classOOM:
-			// No memory for a tombstone: next time just delete.
-			if now := p.keys[key]; now.seq == k.seq {
-				now.grave = 0
-				p.keys[key] = now
-			}
+		now := p.keys[key]
+		now.replaying = nil
+		kind := classify(cmds[key].Err())
+		switch {
+		case kind == classOOM:
+			now.grave = 0 // no memory for a tombstone: next time just delete
+			p.keys[key] = now
 			done++
-			continue
+		case kind != classOK: // an error that is not an outage would not go away by trying again
+			p.keys[key] = now
+		case now.seq != k.seq: // another write failed meanwhile
+			p.keys[key] = now
+			done++
 		default:
-			continue
-		}
-		done++
-		if p.keys[key].seq == k.seq {
 			delete(p.keys, key)
+			done++
 		}
+		over = k.replaying
+	}
+	if over != nil {
+		close(over)
 	}
 	p.count.Store(int64(len(p.keys)))
 	c.counts.replayed.Add(uint64(done))
