@@ -13,7 +13,7 @@ type body struct {
 	Phase     Phase              `json:"phase,omitempty"`
 	Name      string             `json:"name,omitempty"`
 	Version   string             `json:"version,omitempty"`
-	Uptime    float64            `json:"uptime,omitempty"` // seconds
+	Uptime    *float64           `json:"uptime,omitempty"` // seconds
 	Silent    []string           `json:"silent_heartbeats,omitempty"`
 	Services  map[string]service `json:"services,omitempty"`
 	Advice    []string           `json:"advice,omitempty"`
@@ -48,7 +48,7 @@ func (v *view) json() []byte {
 		}
 	}
 	if v.endpoint == endpointDetailed && v.level >= LevelStates {
-		b.Uptime = v.Uptime.Round(time.Millisecond).Seconds()
+		b.Uptime = new(v.Uptime.Round(time.Millisecond).Seconds())
 	}
 	if v.endpoint == endpointDetailed && v.everything() {
 		b.Name, b.Version, b.Advice = v.Name, v.Version, v.Advice
