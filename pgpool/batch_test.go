@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +239,39 @@ func TestBatchInsertSeq(t *testing.T) {
 	}()
 	if n, err := pgpool.Get[int](t.Context(), p, "select count(*)::int from items"); err != nil || n != 0 {
 		t.Errorf("after a panic: %d rows, %v", n, err)
+	}
+}
+
+// A million rows (in the long form) must not need the memory of a million rows.
+func TestBatchInsertSeqInConstantMemory(t *testing.T) {
+	p := newPool(t, pgpool.Config{StatementTimeout: -1, QueryTimeout: -1})
+	mustExec(t, p, "create unlogged table items (id int, value text not null)")
+	n := 100_000
+	if os.Getenv("PEDRO_ROUNDS") != "" {
+		n = 1_000_000
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, uint64(0)
+	told := 0
+	got, err := pgpool.BatchInsertSeq(t.Context(), p, "items", seq(n), pgpool.WithProgress(func(done, total int) {
+		if told++; told%20 == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}
+		if total != -1 || done > n {
+			t.Errorf("progress %d of %d", done, total)
+		}
+	}))
+	if err != nil || got != int64(n) {
+		t.Fatalf("%d, %v", got, err)
+	}
+	grown := int64(most) - int64(before)
+	t.Logf("%d rows: heap grew by %d kB", n, grown>>10)
+	if grown > 8<<20 {
+		t.Errorf("the heap grew by %d bytes for %d rows", grown, n)
 	}
 }
 

@@ -18,8 +18,6 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Close()
-
 	pool, err := pgpool.New(pgpool.Config{URL: server.URL()})
 	if err != nil {
 		log.Fatal(err)
@@ -27,7 +25,6 @@ func Example() {
 	if err := pool.Start(ctx); err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Stop(ctx)
 
 	type Patient struct {
 		ID   int64
@@ -50,12 +47,15 @@ func Example() {
 		return pgpool.Get[string](ctx, tx, "update patients set full_name = $1 where id = 1 returning full_name", "Ada L.")
 	})
 	fmt.Println(name, err)
+
+	fmt.Println(pool.Stop(ctx), server.Close())
 	// Output:
 	// 2 <nil>
 	// [{1 Ada} {2 Bob}] <nil>
 	// true
 	// committed
 	// Ada L. <nil>
+	// <nil> <nil>
 }
 
 // What a transaction's function returns as an error rolls it back. The error
@@ -66,12 +66,10 @@ func ExampleTransaction_rollback() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Close()
 	pool, err := pgpool.New(pgpool.Config{URL: server.URL()})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Stop(ctx)
 	if _, err := pool.Exec(ctx, "create table slots (id int primary key, patient text)"); err != nil {
 		log.Fatal(err)
 	}
@@ -86,7 +84,9 @@ func ExampleTransaction_rollback() {
 	fmt.Println(errors.Is(err, errFull))
 	n, err := pgpool.Get[int](ctx, pool, "select count(*)::int from slots")
 	fmt.Println(n, err)
+	fmt.Println(pool.Stop(ctx), server.Close())
 	// Output:
 	// true
 	// 0 <nil>
+	// <nil> <nil>
 }
