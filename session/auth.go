@@ -1,0 +1,140 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A login is a change of who is logged in that has not been saved yet.
+type login struct {
+	user  string
+	at    time.Time
+	fence fence // what has to be still so when it is saved
+}
+
+// SetAuthenticated notes that this user has logged in, and sets data beside.
+// The session gets a new ID, and the old one is dead at once, so an ID that was
+// planted before the login is worth nothing. What an anonymous session holds is
+// kept; what it held for another user is dropped. The absolute timeout begins
+// anew.
+//
+// It must be called before the response begins, or returns [ErrHeadersSent].
+// [ErrUnavailable]: [Config].Fallback forbids logins while Redis is away.
+func SetAuthenticated(ctx context.Context, userID string, data map[string]any) error {
+	return From(ctx).SetAuthenticated(userID, data)
+}
+
+// IsAuthenticated reports whether somebody is logged in; see
+// [Session.IsAuthenticated].
+func IsAuthenticated(ctx context.Context) bool { return From(ctx).IsAuthenticated() }
+
+// ClearAuthentication logs the user out: the session ends, with all that it
+// held, now and for good; see [Session.Destroy]. It does nothing if there is no
+// session.
+func ClearAuthentication(ctx context.Context) error { return From(ctx).Destroy() }
+
+// SetAuthenticated is the function of this name for the session at hand.
+func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
+	if userID == "" {
+		return errors.New("session: set authenticated: empty user ID")
+	}
+	raw := make(map[string]json.RawMessage, len(data))
+	for key, value := range data {
+		b, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("session: set authenticated: %q: %w", key, err)
+		}
+		raw[key] = b
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.load()
+	switch {
+	case errors.Is(s.err, ErrNoSession):
+		return s.err
+	case s.over:
+		return ErrHeadersSent
+	case s.m.store.back != nil && !s.m.store.reachable() && s.m.cfg.Fallback != FallbackMemory:
+		return unavailable(s.m.store.cause())
+	}
+	f, err := s.m.fence(context.WithoutCancel(s.r.Context()), userID)
+	if err != nil {
+		return err
+	}
+	if s.user() != "" && s.user() != userID { // what it held is not for this user
+		s.changes = map[string]*change{}
+		if s.base != nil {
+			for key := range s.base.Values {
+				s.changes[key] = &change{blind: true}
+			}
+		}
+	}
+	s.login = &login{user: userID, at: time.Now(), fence: f}
+	for key, value := range raw {
+		if err := s.put(key, &change{blind: true, start: value, value: value}); err != nil {
+			s.login = nil
+			return err
+		}
+	}
+	return nil
+}
+
+// commitLogin makes the session of a user: from the one that there was, in one
+// step, or from nothing.
+func (s *Session) commitLogin(ctx context.Context) error {
+	if s.over {
+		return ErrHeadersSent
+	}
+	l, old := s.login, s.id
+	id := s.m.format.newIdent(s.id)
+	var r *record
+	var err error
+	for range 4 {
+		if s.base == nil {
+			err = errGone
+			break
+		}
+		r, err = s.m.store.update(ctx, old, func(cur *record) (*plan, error) {
+			next := s.m.newRecord(s)
+			next.Values = s.apply(cur)
+			next.foreign = cur.foreign
+			if cur != s.base && s.base.User != "" && s.base.User != l.user {
+				next.Values = s.apply(s.base) // what others added meanwhile is not for this user either
+			}
+			return &plan{next: next, to: id, left: s.m.retired(cur, l.at), independent: true}, nil
+		})
+		moved, ok := errors.AsType[*movedError](err)
+		if !ok {
+			break
+		}
+		old = moved.to
+	}
+	if errors.Is(err, errGone) {
+		r = s.m.newRecord(s)
+		r.Values = s.apply(s.base)
+		err = s.m.store.create(ctx, id, r)
+		if err == nil && old.token != "" && errors.Is(s.err, ErrUnavailable) {
+			_ = s.m.end(ctx, s, old, nil) // the session that could not be asked for
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.m.enlist(ctx, id, r, l.fence); err != nil {
+		_, _ = s.m.store.drop(ctx, id)
+		return err
+	}
+	if s.base != nil && s.base.User != "" {
+		s.m.delist(ctx, old, s.base.User)
+	}
+	if s.base == nil {
+		s.m.created(s, r)
+	}
+	s.id, s.base, s.login, s.err, s.cookie = id, r, nil, nil, cookieSet
+	s.regenerate, s.stale, s.followed = false, false, false
+	s.m.authenticated(s, r)
+	return nil
+}

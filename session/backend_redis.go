@@ -1,0 +1,254 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"github.com/rbcervilla/redisstore/v9"
+	"github.com/redis/go-redis/v9"
+)
+
+// The Redis backend is redisstore, in a sandwich that closes its holes.
+//
+// Above, redisstore gets a made-up request whose cookie is our storage ID, so
+// it never sees what a client sent; its own Set-Cookie goes nowhere.
+//
+// Below, it gets a client that carries out Get, Set and Del differently: they
+// share round trips and are bounded in time (link), Set compares before it
+// writes, and Del tells what was there. What these need beside redisstore's
+// arguments, and what they find out beside its results, travels in the
+// context, which is an *op.
+type redisBackend struct {
+	link    *link
+	store   *redisstore.RedisStore
+	request *http.Request // copied for each call
+	prefix  string
+	channel string // announces changes to other processes
+	// announceAll says that every change is announced, not only ends: for local
+	// caches.
+	announceAll bool
+	self        string // who announces
+}
+
+// cookieOfStore is the name under which redisstore finds the ID.
+const cookieOfStore = "s"
+
+// rawKey is where a session's bytes are in the Values of gorilla's session.
+type rawKey struct{}
+
+// The scripts. GET and what follows are one step for everybody else.
+var (
+	swapScript = newScript(`
+local cur = redis.call('GET', KEYS[1])
+if not cur then
+	if ARGV[1] ~= '' then return 0 end
+elseif ARGV[1] == '' or string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then
+	return cur
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+return 1`)
+
+	moveScript = newScript(`
+local cur = redis.call('GET', KEYS[1])
+if not cur then return 0 end
+if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if ARGV[6] == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7]) end
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+return 1`)
+
+	dropScript = newScript(`
+local cur = redis.call('GET', KEYS[1])
+if not cur then return 0 end
+redis.call('UNLINK', KEYS[1])
+if ARGV[1] ~= '' then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return cur`)
+)
+
+func newRedisBackend(l *link, prefix, channel, self string, announceAll bool) (*redisBackend, error) {
+	b := &redisBackend{link: l, prefix: prefix, channel: channel, announceAll: announceAll, self: self}
+	store, err := redisstore.NewRedisStore(context.Background(), &decorated{UniversalClient: l.client, b: b})
+	if err != nil {
+		return nil, err
+	}
+	store.KeyPrefix(prefix)
+	store.Serializer(rawSerializer{})
+	store.KeyGen(func() (string, error) { return "", errors.New("session: a session without an ID") }) // never
+	store.Options(sessions.Options{MaxAge: 1})                                                         // the real one is in the op
+	b.store = store
+	b.request = &http.Request{Method: http.MethodGet}
+	return b, nil
+}
+
+// An op is one call of redisstore: its context, and what passes by it.
+type op struct {
+	context.Context //nolint:containedctx // it is one
+
+	base, value []byte
+	ttl         time.Duration
+	move        *move
+	id          ident
+
+	raw  []byte // what Get or Del found
+	cur  []byte // what Set found instead of base
+	gone bool   // what Set found: nothing
+}
+
+// session makes the request that redisstore is to see, and its session.
+func (b *redisBackend) session(o *op) (*http.Request, *sessions.Session) {
+	r := b.request.WithContext(o)
+	s := sessions.NewSession(b.store, cookieOfStore)
+	s.ID = o.id.sid
+	s.Options.MaxAge = 1
+	return r, s
+}
+
+func (b *redisBackend) load(ctx context.Context, id ident) ([]byte, error) {
+	o := &op{Context: ctx, id: id}
+	r := b.request.WithContext(o)
+	r.Header = http.Header{"Cookie": {cookieOfStore + "=" + id.sid}}
+	s, err := b.store.New(r, cookieOfStore)
+	if err != nil {
+		return nil, err
+	}
+	if s.IsNew { // redisstore would keep the ID all the same; we do not
+		return nil, errGone
+	}
+	return o.raw, nil
+}
+
+func (b *redisBackend) swap(ctx context.Context, id ident, base, next []byte, ttl time.Duration) ([]byte, error) {
+	return b.save(&op{Context: ctx, id: id, base: base, value: next, ttl: ttl})
+}
+
+func (b *redisBackend) move(ctx context.Context, m *move) ([]byte, error) {
+	return b.save(&op{Context: ctx, id: m.to, base: m.base, value: m.next, ttl: m.ttl, move: m})
+}
+
+func (b *redisBackend) save(o *op) ([]byte, error) {
+	r, s := b.session(o)
+	s.Values[rawKey{}] = o.value
+	if err := b.store.Save(r, nowhere{}, s); err != nil {
+		return nil, err
+	}
+	if o.gone {
+		return nil, errGone
+	}
+	return o.cur, nil
+}
+
+func (b *redisBackend) drop(ctx context.Context, id ident) ([]byte, error) {
+	o := &op{Context: ctx, id: id}
+	r, s := b.session(o)
+	s.Options.MaxAge = -1
+	if err := b.store.Save(r, nowhere{}, s); err != nil {
+		return nil, err
+	}
+	if o.raw == nil {
+		return nil, errGone
+	}
+	return o.raw, nil
+}
+
+// decorated is what redisstore takes for its client.
+type decorated struct {
+	redis.UniversalClient
+	b *redisBackend
+}
+
+// Ping answers without asking: New makes no network call.
+func (*decorated) Ping(context.Context) *redis.StatusCmd { return redis.NewStatusResult("PONG", nil) }
+
+// Get is a GET that shares a round trip.
+func (d *decorated) Get(ctx context.Context, key string) *redis.StringCmd {
+	cmd := redis.NewStringCmd(ctx, "get", key)
+	if err := d.b.link.do(ctx, cmd); err != nil {
+		return redis.NewStringResult("", err)
+	}
+	if o, ok := ctx.(*op); ok {
+		o.raw, _ = cmd.Bytes()
+	}
+	return cmd
+}
+
+// Set compares, and writes only in place of what was there.
+func (d *decorated) Set(ctx context.Context, key string, _ any, _ time.Duration) *redis.StatusCmd {
+	o, ok := ctx.(*op)
+	if !ok {
+		return redis.NewStatusResult("", errors.New("session: blind write refused"))
+	}
+	channel := ""
+	if d.b.announceAll || o.move != nil {
+		channel = d.b.channel
+	}
+	script, keys := swapScript, []string{key}
+	args := []any{o.base, o.value, millis(o.ttl), channel, changedMessage + d.b.self + o.id.sid}
+	if m := o.move; m != nil {
+		script, keys = moveScript, []string{d.b.prefix + m.from.sid, key}
+		args[4] = changedMessage + d.b.self + m.from.sid
+		args = append(args, m.left, millis(m.leftTTL))
+	}
+	reply, err := d.b.link.eval(ctx, script, keys, args...)
+	if err != nil {
+		return redis.NewStatusResult("", err)
+	}
+	switch reply := reply.(type) {
+	case int64:
+		o.gone = reply == 0
+	case string:
+		o.cur = []byte(reply)
+	}
+	return redis.NewStatusResult("OK", nil)
+}
+
+// Del removes one key and keeps what was there.
+func (d *decorated) Del(ctx context.Context, keys ...string) *redis.IntCmd {
+	o, ok := ctx.(*op)
+	if !ok || len(keys) != 1 {
+		return redis.NewIntResult(0, errors.New("session: blind delete refused"))
+	}
+	reply, err := d.b.link.eval(ctx, dropScript, keys, d.b.channel, goneMessage+d.b.self+o.id.sid)
+	if err != nil {
+		return redis.NewIntResult(0, err)
+	}
+	if was, ok := reply.(string); ok {
+		o.raw = []byte(was)
+	}
+	return redis.NewIntResult(1, nil)
+}
+
+func millis(d time.Duration) int64 { return max(1, d.Milliseconds()) }
+
+// rawSerializer passes bytes through redisstore: encoding is done outside.
+type rawSerializer struct{}
+
+// Serialize returns the bytes of save.
+func (rawSerializer) Serialize(s *sessions.Session) ([]byte, error) {
+	raw, ok := s.Values[rawKey{}].([]byte)
+	if !ok {
+		return nil, errors.New("session: nothing to store")
+	}
+	return raw, nil
+}
+
+// Deserialize has nothing to do: the op has the bytes.
+func (rawSerializer) Deserialize([]byte, *sessions.Session) error { return nil }
+
+// nowhere is the response that redisstore sets its cookie on.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}
+
+// The messages between processes: what happened, who says so, and to which
+// session.
+const (
+	changedMessage = "c"
+	goneMessage    = "d"
+	epochMessage   = "e"
+)

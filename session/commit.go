@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// commit saves what this request did to the session. An error means that the
+// client must not be told that it worked; that somebody else ended the session
+// is none: then there is nothing to save it in, and Err says so. The caller
+// holds s.mu.
+func (s *Session) commit(ctx context.Context) error {
+	if !s.loaded || s.m == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx) // the client may have left; what he did counts
+	var err error
+	switch {
+	case s.login != nil:
+		err = s.commitLogin(ctx)
+	case s.base == nil:
+		err = s.commitNew(ctx)
+	default:
+		err = s.commitChange(ctx)
+	}
+	if err == nil {
+		s.changes = nil
+	}
+	return err
+}
+
+// commitNew makes a session, if there is something to keep.
+func (s *Session) commitNew(ctx context.Context) error {
+	if !s.changed() || errors.Is(s.err, ErrUnavailable) {
+		return nil
+	}
+	if s.over {
+		return ErrHeadersSent
+	}
+	id := s.m.format.newIdent(ident{})
+	r := s.m.newRecord(s)
+	r.Values = s.apply(nil)
+	if err := s.m.store.create(ctx, id, r); err != nil {
+		return err
+	}
+	s.id, s.base, s.err, s.cookie = id, r, nil, cookieSet
+	s.m.created(s, r)
+	return nil
+}
+
+// commitChange saves changes, notes that the session was used, and gives the
+// client a new ID if it is time to.
+func (s *Session) commitChange(ctx context.Context) error {
+	now := time.Now()
+	changed, rotate := s.changed(), s.dueForRotation(now)
+	touch := now.Sub(time.UnixMilli(s.base.Seen)) >= s.m.cfg.TouchEvery
+	if s.stale && !s.over && s.cookie == cookieKeep {
+		s.cookie = cookieSet
+	}
+	if !changed && !rotate && !touch && !s.base.old && !s.regenerate {
+		return s.heal(ctx)
+	}
+	var to ident
+	for range 4 {
+		r, err := s.m.store.update(ctx, s.id, func(cur *record) (*plan, error) {
+			to = ident{}
+			p := &plan{next: cur.clone()}
+			p.next.Values = s.apply(cur)
+			p.next.old = false
+			s.m.used(s, p.next, now)
+			due := rotate && now.UnixMilli()-cur.Rotated >= s.m.cfg.RegenerateEvery.Milliseconds()
+			if s.regenerate || due {
+				to = s.m.format.newIdent(s.id)
+				p.to, p.next.Rotated = to, now.UnixMilli()
+				p.left = s.m.retired(cur, now)
+				if !s.regenerate && p.left != nil {
+					p.left.Next, p.left.Until = to.token, now.Add(s.m.cfg.RegenerateGrace).UnixMilli()
+				}
+			} else if !changed && !cur.old && cur != s.base && now.UnixMilli()-cur.Seen < s.m.cfg.TouchEvery.Milliseconds() {
+				return nil, nil //nolint:nilnil // another request has noted the use
+			}
+			return p, nil
+		})
+		if moved, ok := errors.AsType[*movedError](err); ok {
+			s.id, s.followed = moved.to, true
+			continue
+		}
+		return s.committed(ctx, r, to, changed, touch, err)
+	}
+	return nil
+}
+
+// committed notes what came of it.
+func (s *Session) committed(ctx context.Context, r *record, to ident, changed, touch bool, err error) error {
+	switch {
+	case errors.Is(err, errGone):
+		s.m.ended(s, s.base)
+		s.base, s.id, s.err = nil, ident{}, ErrEnded
+		if changed {
+			s.m.stats.lateWrites.Add(1)
+		}
+		return nil
+	case err != nil && !changed && !s.regenerate:
+		return nil // the use could not be noted: no harm done
+	case err != nil:
+		return err
+	}
+	if touch {
+		s.m.stats.touches.Add(1)
+		s.m.noteUse(ctx, s.id, r)
+	}
+	if to.token != "" {
+		old := s.id
+		s.id, s.cookie, s.regenerate = to, cookieSet, false
+		s.m.regenerated(ctx, s, old, r)
+	} else if s.followed && !s.over {
+		s.cookie = cookieSet
+	}
+	s.base = r
+	return nil
+}
+
+// heal tells a client that still shows the ID before which one is next, in case
+// the response that did was lost. Only if that one lives: a login may have
+// replaced it meanwhile, and its cookie must not be undone.
+func (s *Session) heal(ctx context.Context) error {
+	if !s.followed || s.over || s.cookie != cookieKeep {
+		return nil
+	}
+	if r, err := s.m.store.load(ctx, s.id); err == nil && !r.Retired {
+		s.cookie = cookieSet
+	}
+	return nil
+}
+
+// dueForRotation reports whether the client should get a new ID with this
+// response.
+func (s *Session) dueForRotation(now time.Time) bool {
+	every := s.m.cfg.RegenerateEvery
+	return every > 0 && !s.over && !s.followed && s.m.rotates && s.m.store.steady() &&
+		now.Sub(time.UnixMilli(s.base.Rotated)) >= every
+}

@@ -1,0 +1,204 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The index is a hash in Redis for each user, under a keyed hash of the user's
+// ID. A field is a storage ID; its value is when the session expires, when it
+// began, and an encrypted ident, with which the session can be read. The field
+// "#" changes with every RevokeUser: a login that began before one does not
+// survive it.
+//
+// It cleans itself: each login removes what has expired, each listing what is
+// gone, and the whole expires with its last session.
+type index struct {
+	link   *link
+	prefix string
+	ring   []*keys
+	max    int
+}
+
+// A fence is what a login saw when it began.
+type fence struct {
+	generation string
+	epoch      int64
+	any        bool // whatever the generation is now
+}
+
+var (
+	enlistScript = newScript(`
+if ARGV[1] ~= '*' and (redis.call('HGET', KEYS[1], '#') or '') ~= ARGV[1] then return 'fenced' end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+local now, max, all, evicted = tonumber(ARGV[4]), tonumber(ARGV[5]), redis.call('HGETALL', KEYS[1]), {}
+local left, last = {}, tonumber(ARGV[4]) + 60000
+for i = 1, #all, 2 do
+	local expiry, born = string.match(all[i+1], '^(%d+)|(%d+)|')
+	if all[i] ~= '#' then
+		expiry, born = tonumber(expiry), tonumber(born)
+		if not expiry or expiry <= now then
+			redis.call('HDEL', KEYS[1], all[i])
+		else
+			last = math.max(last, expiry)
+			table.insert(left, {all[i], born})
+		end
+	end
+end
+if max > 0 and #left > max then
+	table.sort(left, function(a, b) if a[2] == b[2] then return b[1] == ARGV[2] end return a[2] < b[2] end)
+	for i = 1, #left - max do
+		table.insert(evicted, left[i][1])
+		redis.call('HDEL', KEYS[1], left[i][1])
+	end
+end
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last + 60000))
+return evicted`)
+
+	revokeScript = newScript(`
+local all = redis.call('HGETALL', KEYS[1])
+local keep, out = {}, {}
+for i = 4, #ARGV do keep[ARGV[i]] = true end
+for i = 1, #all, 2 do
+	if all[i] ~= '#' and not keep[all[i]] then
+		table.insert(out, all[i])
+		table.insert(out, all[i+1])
+	end
+end
+redis.call('HSET', KEYS[1], '#', ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return out`)
+)
+
+// entryKey is where a user's sessions are listed by this secret.
+func (x *index) key(k *keys, user string) string { return x.prefix + k.userKey(user) }
+
+// fence looks at the generation of a user before a login.
+func (x *index) fence(ctx context.Context, user string) (fence, error) {
+	cmd := redis.NewStringCmd(ctx, "hget", x.key(x.ring[0], user), "#")
+	if err := x.link.do(ctx, cmd); err != nil {
+		return fence{}, err
+	}
+	return fence{generation: cmd.Val()}, nil
+}
+
+// add lists a session and returns those that are one too many. It returns
+// ErrEnded if the user was revoked since the fence.
+func (x *index) add(ctx context.Context, user string, id ident, r *record, expiry time.Time, f fence) ([]string, error) {
+	value, err := x.seal(user, id, r, expiry)
+	if err != nil {
+		return nil, err
+	}
+	generation := f.generation
+	if f.any {
+		generation = "*"
+	}
+	reply, err := x.link.eval(ctx, enlistScript, []string{x.key(x.ring[0], user)}, generation, id.sid, value, time.Now().UnixMilli(), x.max)
+	if err != nil {
+		return nil, err
+	}
+	if reply == "fenced" {
+		return nil, fmt.Errorf("%w: revoked during the login", ErrEnded)
+	}
+	return texts(reply), nil
+}
+
+func (x *index) remove(ctx context.Context, user, sid string) error {
+	for _, k := range x.ring {
+		if err := x.link.do(ctx, redis.NewIntCmd(ctx, "hdel", x.key(k, user), sid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all returns the sessions of a user that are listed.
+func (x *index) all(ctx context.Context, user string) ([]ident, error) {
+	var out []ident
+	for _, k := range x.ring {
+		cmd := redis.NewMapStringStringCmd(ctx, "hgetall", x.key(k, user))
+		if err := x.link.do(ctx, cmd); err != nil {
+			return nil, err
+		}
+		for sid, value := range cmd.Val() {
+			if id, ok := x.open(user, sid, value); ok {
+				out = append(out, id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// fenceOff makes every login under way fail, and returns the sessions listed,
+// but those to keep.
+func (x *index) fenceOff(ctx context.Context, user string, lifetime time.Duration, keep []string) ([]ident, error) {
+	var out []ident
+	for _, k := range x.ring {
+		args := []any{randomSecret()[:16], millis(lifetime), 0}
+		for _, sid := range keep {
+			args = append(args, sid)
+		}
+		reply, err := x.link.eval(ctx, revokeScript, []string{x.key(k, user)}, args...)
+		if err != nil {
+			return nil, err
+		}
+		pairs := texts(reply)
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if id, ok := x.open(user, pairs[i], pairs[i+1]); ok {
+				out = append(out, id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// listed is what the index hides.
+type listed struct {
+	Token string `json:"t"`
+}
+
+func (x *index) seal(user string, id ident, r *record, expiry time.Time) (string, error) {
+	plain, err := json.Marshal(listed{Token: id.token})
+	if err != nil {
+		return "", err
+	}
+	sealed, err := x.ring[0].sealBytes(plain, "user "+user, id.sid)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatInt(expiry.UnixMilli(), 10) + "|" + strconv.FormatInt(max(r.AuthTime, r.Created), 10) + "|" + string(sealed), nil
+}
+
+func (x *index) open(user, sid, value string) (ident, bool) {
+	parts := strings.SplitN(value, "|", 3)
+	if sid == "#" || len(parts) != 3 {
+		return ident{}, false
+	}
+	plain, _, err := openBytes(x.ring, []byte(parts[2]), "user "+user, sid)
+	if err != nil {
+		return ident{}, false
+	}
+	var l listed
+	if json.Unmarshal(plain, &l) != nil {
+		return ident{}, false
+	}
+	return ident{token: l.Token, sid: sid}, true
+}
+
+// texts are the strings of a reply.
+func texts(reply any) []string {
+	list, _ := reply.([]any)
+	out := make([]string, 0, len(list))
+	for _, v := range list {
+		if s, ok := v.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,341 @@
+package session
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // what Redis names scripts by
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/internal/backoff"
+)
+
+// A link is the way to Redis over a client that may be anything: without time
+// limits, or with retries that take seconds. So nobody calls the client on his
+// own goroutine. Commands queue, a few goroutines send them in batches, and
+// whoever waits for one is released after the timeout whatever the client does.
+//
+// Sharing batches is also what makes reads cheap: a batch leaves when nothing
+// is under way, or when half of all callers wait in the queue. There is no timer.
+//
+//	       a refusal, a broken connection, or a batch that timed out
+//	up ──────────────────────────────────────────────────────────▶ down: calls are refused at once
+//	▲                                                                │
+//	└──────────── a probe, in the background, could write ◀──────────┘
+type link struct {
+	client   redis.UniversalClient
+	timeout  time.Duration
+	probeKey string
+	onChange func(down *outage) // nil: up again
+
+	down  atomic.Pointer[outage]
+	calls atomic.Int64 // queued or under way
+
+	mu      sync.Mutex
+	queue   []*call
+	batches int
+	closed  bool
+
+	ctx    context.Context //nolint:containedctx // the life of the prober
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup // the prober
+}
+
+// An outage is why, and since when, Redis is not asked.
+type outage struct {
+	since time.Time
+	err   error
+}
+
+// A call is a command that somebody waits for.
+type call struct {
+	cmd  redis.Cmder
+	err  error         // why there is no reply; the command is then not to be looked at
+	done chan struct{} // gets one value
+}
+
+const (
+	maxBatch  = 512
+	linkShare = 2
+	// probeEvery starts another probe while earlier ones hang, up to maxProbes:
+	// on a client without time limits each may hang for seconds.
+	probeEvery = 200 * time.Millisecond
+	maxProbes  = 4
+)
+
+var (
+	probePauses = backoff.Policy{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}
+	callPool    = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+	errTimeout  = errors.New("no answer in time")
+)
+
+func newLink(client redis.UniversalClient, timeout time.Duration, probeKey string) *link {
+	l := &link{client: client, timeout: timeout, probeKey: probeKey, onChange: func(*outage) {}}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	return l
+}
+
+// up reports whether Redis may be asked.
+func (l *link) up() bool { return l.down.Load() == nil }
+
+// do sends a command and waits for its reply. The error is the one of the way
+// there or of ctx; what Redis itself says is in cmd, which may be looked at
+// only if the error is nil.
+func (l *link) do(ctx context.Context, cmd redis.Cmder) error {
+	if o := l.down.Load(); o != nil {
+		return o.err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c := callPool.Get().(*call) //nolint:errcheck // only calls are in the pool
+	c.cmd, c.err = cmd, nil
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	l.calls.Add(1)
+	l.queue = append(l.queue, c)
+	l.dispatchLocked()
+	l.mu.Unlock()
+
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return context.Cause(ctx) // c goes with its batch
+	}
+	err := c.err
+	c.cmd = nil
+	callPool.Put(c)
+	return err
+}
+
+// dispatchLocked sends off a batch if it is time to.
+func (l *link) dispatchLocked() {
+	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*linkShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
+		n := min(len(l.queue), maxBatch)
+		b := &batch{link: l, calls: l.queue[:n:n]}
+		l.queue = l.queue[n:]
+		if len(l.queue) == 0 {
+			l.queue = nil
+		}
+		l.batches++
+		go b.run()
+	}
+}
+
+// A batch is on its way. Whoever sets over, the goroutine with the replies or
+// the timer, releases the callers.
+type batch struct {
+	link  *link
+	calls []*call
+	over  atomic.Bool
+}
+
+func (b *batch) run() {
+	ctx, cancel := context.WithTimeoutCause(b.link.ctx, b.link.timeout, errTimeout)
+	defer cancel()
+	timer := time.AfterFunc(b.link.timeout, func() {
+		if b.over.CompareAndSwap(false, true) {
+			b.link.fail(errTimeout)
+			b.release(errTimeout)
+		}
+	})
+	var err error
+	if len(b.calls) == 1 {
+		cmd := b.calls[0].cmd
+		_ = b.link.client.Process(ctx, cmd) // the error is in cmd
+		err = cmd.Err()
+	} else {
+		pipe := b.link.client.Pipeline()
+		for _, c := range b.calls {
+			_ = pipe.Process(ctx, c.cmd)
+		}
+		_, err = pipe.Exec(ctx)
+	}
+	if !b.over.CompareAndSwap(false, true) {
+		return
+	}
+	timer.Stop()
+	if err == nil || errors.Is(err, redis.Nil) {
+		b.release(nil)
+		return
+	}
+	for _, c := range b.calls {
+		if err := c.cmd.Err(); away(err) {
+			c.err = err
+			b.link.fail(err)
+		}
+	}
+	b.release(nil)
+}
+
+// release ends the batch. A call without an error of its own gets err.
+func (b *batch) release(err error) {
+	l := b.link
+	n := len(b.calls)
+	for _, c := range b.calls {
+		if err != nil {
+			c.err = err
+		}
+		c.done <- struct{}{}
+	}
+	b.calls = nil
+	l.calls.Add(int64(-n))
+	l.mu.Lock()
+	l.batches--
+	l.dispatchLocked()
+	l.mu.Unlock()
+}
+
+// fail closes the way: those in the queue are released, and the prober begins.
+func (l *link) fail(cause error) {
+	o := &outage{since: time.Now(), err: unavailable(cause)}
+	l.mu.Lock()
+	if l.closed || !l.down.CompareAndSwap(nil, o) {
+		l.mu.Unlock()
+		return
+	}
+	waiting := l.queue
+	l.queue = nil
+	l.wg.Add(1)
+	l.mu.Unlock()
+	l.calls.Add(int64(-len(waiting)))
+	for _, c := range waiting {
+		c.err = o.err
+		c.done <- struct{}{}
+	}
+	go l.recover(o)
+}
+
+// recover probes until Redis takes writes again.
+func (l *link) recover(o *outage) {
+	defer l.wg.Done()
+	l.onChange(o)
+	results := make(chan error, maxProbes)
+	running := 0
+	for attempt := 0; ; attempt++ {
+		if running < maxProbes {
+			running++
+			go func() { results <- l.probe() }()
+		}
+		patience := time.NewTimer(probeEvery)
+		select {
+		case err := <-results:
+			patience.Stop()
+			running--
+			if err == nil {
+				l.down.Store(nil)
+				l.onChange(nil)
+				return
+			}
+			if probePauses.Wait(l.ctx, attempt) != nil {
+				return
+			}
+		case <-patience.C:
+		case <-l.ctx.Done():
+			patience.Stop()
+			return
+		}
+	}
+}
+
+// probe writes a key that expires: a Redis that is full, or a replica, answers
+// a PING but is of no use.
+func (l *link) probe() error {
+	ctx, cancel := context.WithTimeoutCause(l.ctx, 2*time.Second, errTimeout)
+	defer cancel()
+	return l.client.Set(ctx, l.probeKey, "", time.Second).Err()
+}
+
+// ping asks Redis now, within the timeout.
+func (l *link) ping(ctx context.Context) error {
+	result := make(chan error, 1)
+	go func() { result <- l.probe() }()
+	timer := time.NewTimer(l.timeout)
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		if err != nil {
+			l.fail(err)
+			return unavailable(err)
+		}
+		return nil
+	case <-timer.C:
+		l.fail(errTimeout)
+		return unavailable(errTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// close refuses calls from now on and waits for the prober.
+func (l *link) close() {
+	l.mu.Lock()
+	l.closed = true
+	waiting := l.queue
+	l.queue = nil
+	l.mu.Unlock()
+	l.cancel(ErrClosed)
+	for _, c := range waiting {
+		c.err = ErrClosed
+		c.done <- struct{}{}
+	}
+	l.wg.Wait()
+}
+
+// away reports whether an error means that Redis could not do its work, rather
+// than that it answered. Refusing writes counts: a session that cannot be saved
+// is better kept here.
+func away(err error) bool {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return false
+	}
+	if _, reply := errors.AsType[redis.Error](err); !reply {
+		return true
+	}
+	for _, prefix := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "WRONGPASS", "NOPERM", "BUSY"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return redis.IsMaxClientsError(err)
+}
+
+// A script is Lua that Redis runs in one step.
+type script struct{ text, sha string }
+
+func newScript(text string) script {
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // the name that Redis gives it, no protection
+	return script{text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+// eval runs a script by its hash, and by its text if Redis does not know it.
+func (l *link) eval(ctx context.Context, s script, keys []string, args ...any) (any, error) {
+	full := make([]any, 0, 3+len(keys)+len(args))
+	full = append(full, "evalsha", s.sha, len(keys))
+	for _, k := range keys {
+		full = append(full, k)
+	}
+	full = append(full, args...)
+	cmd := redis.NewCmd(ctx, full...)
+	if err := l.do(ctx, cmd); err != nil {
+		return nil, err
+	}
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, full[2:]...)...)
+		if err := l.do(ctx, cmd); err != nil {
+			return nil, err
+		}
+	}
+	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("script: %w", err)
+	}
+	return cmd.Val(), nil
+}

@@ -1,0 +1,361 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// store is where sessions are loaded from and saved to: Redis, and memory while
+// Redis is away. Which of the two answers is decided for each session. One that
+// holds something which Redis does not know (it is dirty) is served from memory
+// until that has been brought over.
+type store struct {
+	cfg    *Config
+	format format
+	back   backend // nil: memory is all there is
+	link   *link   // nil unless the backend is Redis
+	live   *live
+	stats  *counters
+
+	// ended reports whether a record is over although the store has it.
+	ended func(*record) bool
+	// adopted is called for a session made without Redis that has reached it,
+	// and dropped for one that was ended: to keep the users' index.
+	adopted func(ctx context.Context, id ident, r *record) error
+	dropped func(ctx context.Context, id ident, r *record)
+
+	mu      sync.Mutex
+	journal map[*entry]struct{} // dirty entries
+	pending []func(context.Context) error
+	since   time.Time // when memory began to answer
+}
+
+// A plan is what to make of a session.
+type plan struct {
+	next *record
+	to   ident   // a new ID; empty: the same
+	left *record // what stays under the old ID; nil: nothing
+	// independent: the new session is made even if the old one has ended.
+	independent bool
+}
+
+// movedError says that the session goes on under another ID.
+type movedError struct{ to ident }
+
+func (*movedError) Error() string { return "session: moved" }
+
+// maxAttempts is how often a save is tried again because somebody else was
+// faster. Within a process writers wait for one another, so this is about the
+// number of processes that write to one session at once.
+const maxAttempts = 100
+
+func (st *store) reachable() bool { return st.back != nil && (st.link == nil || st.link.up()) }
+
+// load returns a session: errGone if there is none, ErrUnavailable if that
+// cannot be known.
+func (st *store) load(ctx context.Context, id ident) (*record, error) {
+	var seen *view
+	e := st.live.get(id.sid)
+	if e != nil {
+		seen = e.view.Load()
+		e.requests.Add(1)
+	}
+	switch {
+	case st.back == nil:
+		if seen == nil || seen.gone {
+			return nil, errGone
+		}
+		return st.check(seen.rec)
+	case seen != nil && (seen.dirty || seen.cached(time.Now())):
+		st.stats.fromMemory.Add(1)
+		return st.known(seen, nil)
+	case !st.reachable():
+		return st.known(seen, st.link.down.Load().errOrNil())
+	}
+	tick := st.live.tick(id.sid)
+	raw, err := st.back.load(ctx, id)
+	if err != nil {
+		switch {
+		case errors.Is(err, errGone):
+			if e != nil {
+				e.view.CompareAndSwap(seen, &view{gone: true})
+			}
+			return nil, errGone
+		case ctx.Err() != nil, errors.Is(err, errCorrupt):
+			return nil, err
+		}
+		return st.known(seen, err)
+	}
+	v := &view{raw: raw}
+	if seen != nil && bytes.Equal(seen.raw, raw) {
+		v = seen // not decrypted again
+	} else if v.rec, err = st.format.decode(raw, id); err != nil {
+		return nil, err
+	}
+	return st.remember(id, e, seen, v, tick)
+}
+
+// remember keeps what was loaded, unless something newer is known by now.
+func (st *store) remember(id ident, e *entry, seen, v *view, tick uint64) (*record, error) {
+	if st.cfg.LocalCache > 0 && st.live.listening.Load() && st.live.tick(id.sid) == tick {
+		fresh := *v
+		fresh.until = time.Now().Add(st.cfg.LocalCache).UnixNano()
+		v = &fresh
+	}
+	if v == seen {
+		return st.check(v.rec)
+	}
+	if e == nil {
+		e = st.live.entry(id)
+		e.requests.Add(1)
+	}
+	if !e.view.CompareAndSwap(seen, v) {
+		if now := e.view.Load(); now != nil && (now.gone || now.dirty) {
+			return st.known(now, nil)
+		}
+		return st.check(v.rec)
+	}
+	st.live.grew(e, len(v.raw))
+	return st.check(v.rec)
+}
+
+// known answers from memory.
+func (st *store) known(v *view, cause error) (*record, error) {
+	switch {
+	case v == nil, v.rec == nil && !v.gone:
+		return nil, unavailable(cause)
+	case v.gone:
+		return nil, errGone
+	case st.cfg.Fallback == FallbackOff && !v.dirty && cause != nil:
+		return nil, unavailable(cause)
+	}
+	if cause != nil {
+		st.stats.fromMemory.Add(1)
+	}
+	return st.check(v.rec)
+}
+
+// check refuses what is over by our own clock, whatever Redis does.
+func (st *store) check(r *record) (*record, error) {
+	if st.ended(r) {
+		return nil, errGone
+	}
+	return r, nil
+}
+
+// create stores a new session.
+func (st *store) create(ctx context.Context, id ident, r *record) error {
+	raw, err := st.encode(r, id)
+	if err != nil {
+		return err
+	}
+	e := st.live.entry(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if st.reachable() {
+		cur, err := st.back.swap(ctx, id, nil, raw, st.cfg.ttl(r))
+		switch {
+		case err == nil && cur != nil:
+			return errNotSaved // 192 random bits met twice, or somebody else's key
+		case err == nil:
+			st.saw(e, &view{rec: r, raw: raw})
+			return nil
+		case st.cfg.Fallback != FallbackMemory:
+			return unavailable(err)
+		}
+		e.attempt = &view{rec: r, raw: raw}
+	} else if st.back != nil && st.cfg.Fallback != FallbackMemory {
+		return unavailable(st.link.down.Load().errOrNil())
+	}
+	st.keep(e, r)
+	return nil
+}
+
+// update changes a session in one step: plan gets what is stored and says what
+// to store instead, nil for nothing. It is called again if somebody else was
+// faster.
+func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*plan, error)) (*record, error) {
+	e := st.live.entry(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.dirty && st.reachable() {
+		_ = st.flush(ctx, e) // else it stays dirty
+	}
+	if e.dirty || !st.reachable() {
+		return st.updateMemory(e, f, nil)
+	}
+	v := e.view.Load()
+	for range maxAttempts {
+		if v == nil || v.rec == nil || v.raw == nil {
+			raw, err := st.back.load(ctx, id)
+			if errors.Is(err, errGone) {
+				e.view.Store(&view{gone: true})
+				return nil, errGone
+			}
+			if err != nil {
+				return st.updateMemory(e, f, nil)
+			}
+			if v, err = st.decode(raw, id); err != nil {
+				return nil, err
+			}
+		}
+		if v.gone {
+			return nil, errGone
+		}
+		p, err := st.planned(v.rec, f)
+		if p == nil || err != nil {
+			return v.rec, err
+		}
+		used := e.requests.Load()
+		p.next.Requests += used
+		next, cur, err := st.swap(ctx, id, st.format.baseTag(v.raw), p)
+		switch {
+		case err == nil && cur == nil:
+			e.requests.Add(-used)
+			st.done(e, p, next)
+			return p.next, nil
+		case err == nil: // somebody else was faster
+			st.stats.merged.Add(1)
+			if v, err = st.decode(cur, id); err != nil {
+				return nil, err
+			}
+			st.saw(e, v)
+		case errors.Is(err, errGone):
+			e.view.Store(&view{gone: true})
+			return nil, errGone
+		case errors.Is(err, ErrTooLarge), errors.Is(err, errCorrupt):
+			return nil, err
+		default:
+			return st.updateMemory(e, f, next)
+		}
+	}
+	return nil, fmt.Errorf("%w: too many others write to it", ErrUnavailable)
+}
+
+// planned asks f, unless there is nothing to ask it about.
+func (st *store) planned(cur *record, f func(*record) (*plan, error)) (*plan, error) {
+	if cur.Retired {
+		if cur.Next != "" && time.Now().UnixMilli() < cur.Until {
+			return nil, &movedError{to: identOf(cur.Next)}
+		}
+		return nil, errGone
+	}
+	if st.ended(cur) {
+		return nil, errGone
+	}
+	return f(cur)
+}
+
+// swap carries a plan out in the backend, in place of what begins with base.
+func (st *store) swap(ctx context.Context, id ident, base []byte, p *plan) (next *view, cur []byte, err error) {
+	at := id
+	if p.to.token != "" {
+		at = p.to
+	}
+	raw, err := st.encode(p.next, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	next = &view{rec: p.next, raw: raw}
+	if p.to.token == "" {
+		cur, err = st.back.swap(ctx, id, base, raw, st.cfg.ttl(p.next))
+		return next, cur, err
+	}
+	m := &move{from: id, to: p.to, base: base, next: raw, ttl: st.cfg.ttl(p.next)}
+	if p.left != nil {
+		if m.left, err = st.format.encode(p.left, id); err != nil {
+			return nil, nil, err
+		}
+		m.leftTTL = st.cfg.ttl(p.left)
+	}
+	cur, err = st.back.move(ctx, m)
+	return next, cur, err
+}
+
+// done notes in memory what the backend has done.
+func (st *store) done(e *entry, p *plan, next *view) {
+	if p.to.token == "" {
+		st.saw(e, next)
+		return
+	}
+	e.view.Store(&view{gone: p.left == nil || p.left.Next == "", rec: p.left})
+	st.saw(st.live.entry(p.to), next)
+}
+
+// saw keeps a view that is what the backend has.
+func (st *store) saw(e *entry, v *view) {
+	if st.cfg.LocalCache > 0 && st.live.listening.Load() && v.rec != nil && !v.rec.Retired {
+		v.until = time.Now().Add(st.cfg.LocalCache).UnixNano()
+	}
+	e.view.Store(v)
+	e.attempt = nil
+	st.live.grew(e, len(v.raw))
+}
+
+// drop ends a session for good and returns what it was. The error says that the
+// end is known here only; it is repeated until Redis knows.
+func (st *store) drop(ctx context.Context, id ident) (*record, error) {
+	e := st.live.entry(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.dirty && st.reachable() {
+		_ = st.flush(ctx, e)
+	}
+	v := e.view.Load()
+	var was *record
+	if v != nil {
+		was = v.rec
+	}
+	if st.back == nil || e.dirty || !st.reachable() {
+		st.tombstone(e)
+		if st.back != nil && st.cfg.Fallback == FallbackOff {
+			return was, unavailable(st.link.down.Load().errOrNil())
+		}
+		return was, nil
+	}
+	raw, err := st.back.drop(ctx, id)
+	switch {
+	case errors.Is(err, errGone):
+	case err != nil:
+		st.tombstone(e)
+		if st.cfg.Fallback == FallbackOff {
+			return was, unavailable(err)
+		}
+		return was, nil
+	default:
+		if r, err := st.format.decode(raw, id); err == nil {
+			was = r
+		}
+	}
+	e.view.Store(&view{gone: true})
+	return was, nil
+}
+
+func (st *store) decode(raw []byte, id ident) (*view, error) {
+	r, err := st.format.decode(raw, id)
+	if err != nil {
+		return nil, err
+	}
+	return &view{rec: r, raw: raw}, nil
+}
+
+// encode refuses what is too large and says which keys are to blame.
+func (st *store) encode(r *record, id ident) ([]byte, error) {
+	raw, err := st.format.encode(r, id)
+	if err == nil && len(raw) > st.cfg.MaxBytes {
+		err = tooLarge(r, len(raw), st.cfg.MaxBytes)
+	}
+	return raw, err
+}
+
+// errOrNil is why Redis is not asked.
+func (o *outage) errOrNil() error {
+	if o == nil {
+		return nil
+	}
+	return o.err
+}
