@@ -1,0 +1,15 @@
+package cases
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/pedro-go/pedro/bench/harness"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// All returns every case, in the order of the report.
+func All() []harness.Case {
+	return slices.Concat(Health())
+}
