@@ -75,7 +75,7 @@ func TestClusterMasterKilled(t *testing.T) {
 	t.Parallel()
 	alone(t)
 	cluster, ctx := rediscachetest.StartCluster(t), t.Context()
-	c := open(t, rediscache.Config{Addrs: cluster.Addrs(), Required: true})
+	c := open(t, rediscache.Config{Addrs: cluster.Addrs(), Required: true, Timeout: rediscache.DefaultTimeout})
 	const key = "7"
 	slot := slotOf(t, c, "user:"+key)
 	var cut, healed time.Duration
@@ -182,7 +182,7 @@ func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	alone(t)
 	set, ctx := rediscachetest.StartSentinel(t), t.Context()
-	c := open(t, rediscache.Config{Addrs: set.Addrs(), MasterName: set.MasterName(), Required: true})
+	c := open(t, rediscache.Config{Addrs: set.Addrs(), MasterName: set.MasterName(), Required: true, Timeout: rediscache.DefaultTimeout})
 	near := rediscache.Of[int](c, "near", rediscache.Near(100))
 	if err := near.Set(ctx, "k", 1); err != nil {
 		t.Fatal(err)

@@ -66,3 +66,13 @@ func SplitMGet(raw []byte) (values [][]byte, ok bool) {
 	}
 	return values, !s.bad
 }
+
+// FillAfterDrop reads, as it were, a key for the near cache of n, has it
+// invalidated before it is stored, and reports whether it was stored.
+func FillAfterDrop[V any](n *Namespace[V], key string, value V) bool {
+	mark := n.near.mark(key)
+	n.invalidated(key)
+	n.near.fill(key, &nearEntry[V]{found: found[V]{kind: foundFresh, value: value}}, mark)
+	_, stored := n.near.entries.GetIfPresent(key)
+	return stored
+}

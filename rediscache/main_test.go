@@ -1,6 +1,7 @@
 package rediscache_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -14,9 +15,11 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// open returns a started cache on cfg, stopped with the test.
+// open returns a started cache on cfg, stopped with the test. Its calls have
+// time on a busy machine, unless cfg says how much.
 func open(tb testing.TB, cfg rediscache.Config, opts ...rediscache.Option) *rediscache.Cache {
 	tb.Helper()
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
 	opts = append([]rediscache.Option{rediscache.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
 	c, err := rediscache.New(cfg, opts...)
 	if err != nil {

@@ -157,7 +157,7 @@ func TestTagsDuringLoad(t *testing.T) {
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	s, ctx := rediscachetest.StartServer(t), t.Context()
-	c := open(t, rediscache.Config{URL: s.URL(), Required: true})
+	c := open(t, rediscache.Config{URL: s.URL(), Required: true, Timeout: rediscache.DefaultTimeout})
 	plain := rediscache.Of[int](c, "plain")
 	near := rediscache.Of[int](c, "near", rediscache.Near(100))
 	tagged := rediscache.Of[int](c, "tagged", rediscache.Tags("red"))
@@ -334,4 +334,14 @@ func trackingClients(list string) []string {
 		}
 	}
 	return ids
+}
+
+// What was read before an invalidation must not be kept after it: the moment is
+// too short for TestCoherence to meet it often.
+func TestNearDropsWhatWasReadBefore(t *testing.T) {
+	t.Parallel()
+	n := rediscache.Of[int](fresh(t), "n", rediscache.Near(10))
+	if rediscache.FillAfterDrop(n, "k", 1) {
+		t.Error("a value read before its invalidation was kept")
+	}
 }

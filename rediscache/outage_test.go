@@ -30,9 +30,7 @@ func under(t *testing.T, c *rediscache.Cache, fault func()) *outage {
 	users := rediscache.Of[user](c, "user")
 	ctx := t.Context()
 	for i := range 100 {
-		if err := users.Set(ctx, fmt.Sprint(i), user{ID: i}); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "set up", func() bool { return users.Set(ctx, fmt.Sprint(i), user{ID: i}) == nil })
 	}
 	var o outage
 	began := time.Now()
@@ -100,7 +98,7 @@ type server interface {
 func testOutage(t *testing.T, begin, end func(s server) error) {
 	t.Helper()
 	s := rediscachetest.StartServer(t)
-	c := open(t, rediscache.Config{URL: s.URL(), Required: true})
+	c := open(t, rediscache.Config{URL: s.URL(), Required: true, Timeout: rediscache.DefaultTimeout})
 	var back time.Duration
 	beside := startRaw(t, s.URL())
 	o := under(t, c, func() {
