@@ -83,6 +83,7 @@ func TestReadmeVariables(t *testing.T) {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, shownDefault(field, v.Field(i)), meaning)
 		}
 	}
+	b.WriteString("| `APP_ENV` |  | production demands a strong SESSION_SECRET and makes cookies for HTTPS only. |\n")
 	generated(t, "README.md", "variables", b.String())
 }
 
@@ -93,8 +94,13 @@ func shownDefault(field reflect.StructField, v reflect.Value) string {
 	}
 	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		s := d.String()
-		s = strings.TrimSuffix(strings.TrimSuffix(s, "0s"), "0m")
-		return "`" + cmp.Or(s, d.String()) + "`"
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = strings.TrimSuffix(s, "0m")
+		}
+		return "`" + s + "`"
 	}
 	return fmt.Sprintf("`%v`", v.Interface())
 }
@@ -133,7 +139,7 @@ func firstSentence(comment string) string {
 	if i := strings.Index(text, ". "); i >= 0 {
 		text = text[:i+1]
 	}
-	return strings.ReplaceAll(link.ReplaceAllString(text, "`$1`"), "|", `\|`)
+	return strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(link.ReplaceAllString(text, "`$1`"))
 }
 
 // generated compares what stands between the marks of that name with want, or
