@@ -169,6 +169,9 @@ func (d *decorated) Get(ctx context.Context, key string) *redis.StringCmd {
 	if err := d.b.link.do(ctx, cmd); err != nil {
 		return redis.NewStringResult("", err)
 	}
+	if redis.HasErrorPrefix(cmd.Err(), "WRONGTYPE") {
+		return redis.NewStringResult("", errCorrupt) // somebody else's key
+	}
 	if o, ok := ctx.(*op); ok {
 		o.raw, _ = cmd.Bytes()
 	}

@@ -32,7 +32,7 @@ func (s *Session) commit(ctx context.Context) error {
 
 // commitNew makes a session, if there is something to keep.
 func (s *Session) commitNew(ctx context.Context) error {
-	if !s.changed() || errors.Is(s.err, ErrUnavailable) {
+	if !s.changed() || s.err != nil {
 		return nil
 	}
 	if s.over {
@@ -109,6 +109,9 @@ func (s *Session) committed(ctx context.Context, r *record, to ident, changed, t
 	if touch {
 		s.m.stats.touches.Add(1)
 		s.m.noteUse(ctx, s.id, r)
+		if x := s.m.opts.express; x != nil && x.Rolling && !s.over {
+			s.cookie = cookieSet
+		}
 	}
 	if to.token != "" {
 		old := s.id

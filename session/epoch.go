@@ -43,6 +43,9 @@ func (m *Manager) RevokeAll(ctx context.Context) error {
 	if m.link != nil {
 		m.readEpoch(ctx)
 	}
+	if m.opts.express != nil {
+		return m.removeAll(ctx)
+	}
 	want := m.epoch.Add(1)
 	m.event(nil, Event{Kind: Revoked})
 	if m.link == nil {
@@ -53,6 +56,30 @@ func (m *Manager) RevokeAll(ctx context.Context) error {
 		m.wake()
 		return fmt.Errorf("session: revoke all: %w", unavailable(err))
 	}
+	return nil
+}
+
+// removeAll is RevokeAll for records that know no epoch.
+func (m *Manager) removeAll(ctx context.Context) error {
+	sweep := func(ctx context.Context, c redis.Cmdable) error {
+		it := c.Scan(ctx, 0, m.opts.express.Prefix+"*", 500).Iterator()
+		for it.Next(ctx) {
+			if _, err := m.store.drop(ctx, expressIdent(strings.TrimPrefix(it.Val(), m.opts.express.Prefix))); err != nil {
+				return err
+			}
+		}
+		return it.Err()
+	}
+	var err error
+	if cluster, ok := m.link.client.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return sweep(ctx, c) })
+	} else {
+		err = sweep(ctx, m.link.client)
+	}
+	if err != nil {
+		return fmt.Errorf("session: revoke all: %w", unavailable(err))
+	}
+	m.event(nil, Event{Kind: Revoked})
 	return nil
 }
 

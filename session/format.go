@@ -1,12 +1,17 @@
 package session
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+	"net/http"
+	"time"
+)
 
 // An ident is the ID of a session: what the client holds, and where the store
 // has it.
 type ident struct {
 	token string // the secret of the client
 	sid   string // the name in the store, a hash of the token
+	carry string // the cookie of a gorilla store that wants its own
 }
 
 func identOf(token string) ident { return ident{token: token, sid: storageID(token)} }
@@ -23,6 +28,12 @@ type format interface {
 	encode(r *record, id ident) ([]byte, error)
 	// decode wraps errCorrupt if the record is not one.
 	decode(raw []byte, id ident) (*record, error)
+	// identOf is the ID of a token that stands in a record.
+	identOf(token string) ident
+	// expiry is when a record ends by itself.
+	expiry(r *record) time.Time
+	// cookie adjusts the attributes of the cookie of a session.
+	cookie(r *record, c *http.Cookie)
 	// baseTag is a part of raw, from its beginning, that no other record has.
 	baseTag(raw []byte) []byte
 }

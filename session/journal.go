@@ -76,7 +76,7 @@ func (st *store) moveMemory(e *entry, v *view, p *plan) {
 		}
 		st.forget(e)
 	}
-	e.view.Store(&view{gone: p.left == nil || p.left.Next == "", rec: p.left})
+	e.view.Store(&view{gone: p.left == nil, rec: p.left})
 	st.keep(to, p.next)
 }
 

@@ -52,7 +52,7 @@ func (m *Manager) end(ctx context.Context, s *Session, id ident, was *record) er
 		if r.Next == "" {
 			break
 		}
-		id = identOf(r.Next)
+		id = m.format.identOf(r.Next)
 	}
 	m.wake()
 	if was == nil || was.Retired {
@@ -140,7 +140,7 @@ func (m *Manager) bound(s *Session, r *record) bool {
 
 // setCookie writes the cookie, in place of one that is there already.
 func (m *Manager) setCookie(h http.Header, s *Session) {
-	c := &http.Cookie{
+	c := &http.Cookie{ //nolint:gosec // Secure is decided by request and configuration
 		Name: s.name, Path: m.cfg.Path, Domain: m.cfg.Domain, HttpOnly: true, SameSite: m.cfg.sameSite(),
 		Partitioned: m.cfg.Partitioned, Secure: m.secure || m.isSecure(s.r),
 	}
@@ -148,19 +148,11 @@ func (m *Manager) setCookie(h http.Header, s *Session) {
 		c.MaxAge = -1
 	} else {
 		c.Value = m.format.cookieValue(s.id, s.name)
-		if m.cfg.Persistent && s.base != nil {
-			c.MaxAge = m.maxAge(s.base)
+		if s.base != nil {
+			m.format.cookie(s.base, c)
 		}
 	}
 	putCookie(h, c)
-}
-
-// maxAge is for how many seconds a browser is to keep the cookie.
-func (m *Manager) maxAge(r *record) int {
-	if m.cfg.Lifetime <= 0 {
-		return 400 * 24 * 3600 // what browsers allow at most (RFC 6265bis)
-	}
-	return max(1, int(time.Until(time.UnixMilli(r.Created).Add(m.cfg.Lifetime)).Seconds()))
 }
 
 // putCookie adds a Set-Cookie and removes earlier ones of the same name.

@@ -33,10 +33,11 @@ type shard struct {
 // An entry is one session as this process knows it.
 type entry struct {
 	id       ident
-	view     atomic.Pointer[view] // nil: nothing is known
-	used     atomic.Bool          // since the last sweep
-	requests atomic.Int64         // loads that no record counts yet
-	size     int64                // as counted in the shard; guarded by its mutex
+	view     atomic.Pointer[view]   // nil: nothing is known
+	carry    atomic.Pointer[string] // the latest cookie of a gorilla store that wants its own
+	used     atomic.Bool            // since the last sweep
+	requests atomic.Int64           // loads that no record counts yet
+	size     int64                  // as counted in the shard; guarded by its mutex
 
 	mu sync.Mutex // writers, one at a time
 	// What has to reach Redis; guarded by mu.

@@ -2,12 +2,14 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,10 +82,15 @@ func serve(tb testing.TB, m *session.Manager, routes map[string]http.HandlerFunc
 	return s.URL
 }
 
-// app is what most tests serve.
+// app serves appRoutes.
 func app(tb testing.TB, m *session.Manager) string {
 	tb.Helper()
-	return serve(tb, m, map[string]http.HandlerFunc{
+	return serve(tb, m, appRoutes())
+}
+
+// appRoutes is what most tests serve.
+func appRoutes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		"/anonymous": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") },
 		"/set": func(w http.ResponseWriter, r *http.Request) {
 			if err := session.Set(session.From(r.Context()), r.FormValue("k"), r.FormValue("v")); err != nil {
@@ -110,7 +117,7 @@ func app(tb testing.TB, m *session.Manager) string {
 		"/me": func(w http.ResponseWriter, r *http.Request) {
 			s := session.From(r.Context())
 			if !s.IsAuthenticated() {
-				if s.Err() != nil {
+				if errors.Is(s.Err(), session.ErrUnavailable) {
 					http.Error(w, s.Err().Error(), http.StatusServiceUnavailable)
 					return
 				}
@@ -119,7 +126,25 @@ func app(tb testing.TB, m *session.Manager) string {
 			}
 			_, _ = io.WriteString(w, s.UserID())
 		},
-	})
+		"/slow": func(w http.ResponseWriter, r *http.Request) { // reads or writes, and takes its time
+			s := session.From(r.Context())
+			_ = s.UserID()
+			time.Sleep(time.Duration(5+len(r.FormValue("k"))%5) * time.Millisecond)
+			if k := r.FormValue("k"); k != "" {
+				_ = session.Set(s, k, "late")
+			}
+			_, _ = io.WriteString(w, "slow")
+		},
+		"/count": func(w http.ResponseWriter, r *http.Request) {
+			if err := session.Update(session.From(r.Context()), "n", func(n int) int { return n + 1 }); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		},
+		"/counted": func(w http.ResponseWriter, r *http.Request) {
+			n, _ := session.Get[int](session.From(r.Context()), "n")
+			_, _ = io.WriteString(w, strconv.Itoa(n))
+		},
+	}
 }
 
 // A browser has a cookie jar.
@@ -181,4 +206,27 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// raw sends one request with this Cookie header.
+func raw(tb testing.TB, url, cookie string) (int, string, http.Header) {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if cookie != "" {
+		req.Header.Set("Cookie", cookie)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		tb.Errorf("GET %s: %v", url, err)
+		return 0, "", nil
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		tb.Errorf("GET %s: %v", url, err)
+	}
+	return res.StatusCode, strings.TrimSpace(string(body)), res.Header
 }

@@ -59,6 +59,9 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 	}
 	var p env.Problems
 	p.AddErr(cfg.validate())
+	if o.express != nil {
+		o.express.validate(&p, cfg)
+	}
 	if err := p.Err(ErrInvalidConfig); err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 		m.proxies = append(m.proxies, n)
 	}
 	m.cookieName, m.secure = m.cfg.cookieName(), m.cfg.alwaysSecure()
-	m.format = &nativeFormat{ring: m.ring}
+	m.format = &nativeFormat{ring: m.ring, cfg: &m.cfg}
 	m.self = randomSecret()[:8]
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.store = &store{
@@ -94,14 +97,22 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 
 // connect puts the store on its backend.
 func (m *Manager) connect(client redis.UniversalClient) error {
-	switch {
-	case client == nil:
+	if m.opts.gorilla != nil {
+		m.format = &carryFormat{format: m.format, live: m.store.live}
+		m.store.format, m.store.back, m.rotates = m.format, &gorillaBackend{store: m.opts.gorilla, live: m.store.live}, false
+		return nil
+	}
+	if client == nil {
 		return nil
 	}
 	m.link = newLink(client, m.cfg.Timeout, m.cfg.KeyPrefix+"probe")
 	m.link.onChange = m.linkChanged
 	m.index = &index{link: m.link, prefix: m.cfg.KeyPrefix + "user:", ring: m.ring, max: m.cfg.MaxPerUser}
 	prefix := m.cfg.KeyPrefix
+	if x := m.opts.express; x != nil {
+		m.format = &expressFormat{cfg: x, m: m}
+		m.store.format, prefix, m.rotates, m.cookieName = m.format, x.Prefix, false, m.cfg.Name
+	}
 	back, err := newRedisBackend(m.link, prefix, m.channel(), m.self, m.cfg.LocalCache > 0)
 	if err != nil {
 		return err
@@ -144,7 +155,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	if m.link == nil {
-		m.log.WarnContext(ctx, "sessions are kept in memory only")
+		if m.store.back == nil {
+			m.log.WarnContext(ctx, "sessions are kept in memory only")
+		}
 		return nil
 	}
 	began := time.Now()
@@ -285,7 +298,7 @@ func (m *Manager) over(r *record) bool {
 	if r.Retired {
 		return false
 	}
-	return r.Epoch < m.epoch.Load() || !time.Now().Before(m.cfg.expiry(r))
+	return r.Epoch < m.epoch.Load() || !time.Now().Before(m.format.expiry(r))
 }
 
 func randomSecret() string {

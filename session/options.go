@@ -1,6 +1,10 @@
 package session
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/gorilla/sessions"
+)
 
 // An Option is something with behaviour that [New] takes beside the plain data
 // of [Config].
@@ -11,6 +15,9 @@ type options struct {
 	logger    *slog.Logger
 	observers []func(Event)
 	binding   func(before, now Client) bool
+	express   *ExpressConfig
+	gorilla   sessions.Store
+	imports   *RedisstoreConfig
 }
 
 // WithLogger sets where the manager reports changes of state and recovered
@@ -42,4 +49,22 @@ func WithObserver(f func(Event)) Option {
 // such a change is only reported to the observers ([Moved]).
 func WithBinding(f func(before, now Client) bool) Option {
 	return func(o *options) { o.binding = f }
+}
+
+// WithGorillaStore has sessions kept by any gorilla/sessions store. The client
+// given to [New] may be nil: it is not used. Records are encrypted and cookies
+// signed as ever, and the holes of the store are closed as far as somebody
+// outside of it can:
+//
+//   - Parallel requests are merged, and ended sessions stay ended, within this
+//     process; between processes only as well as the store does it.
+//   - [Manager.Sessions] and the Revoke methods know what this process has seen.
+//   - A store that keeps everything in the cookie, such as gorilla's
+//     CookieStore, ends a session only in this process, and is not told of
+//     parallel changes: whoever has an old cookie has an old session.
+//
+// A store that takes the bare cookie for the ID, as redisstore does, is asked
+// with a hash of ours; others keep their own cookie within ours.
+func WithGorillaStore(s sessions.Store) Option {
+	return func(o *options) { o.gorilla = s }
 }

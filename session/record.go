@@ -29,8 +29,8 @@ type record struct {
 	Next    string `json:"nx,omitempty"`
 	Until   int64  `json:"nu,omitempty"`
 
-	foreign json.RawMessage // what a record of another format holds beside
-	old     bool            // not as we would write it today: sealed with an old secret
+	foreign *foreign // what a record of another format holds beside
+	old     bool     // not as we would write it today: sealed with an old secret
 }
 
 // clone returns a copy whose Values may be changed.
@@ -59,11 +59,6 @@ func (c *Config) expiry(r *record) time.Time {
 
 // retiredFor is how long an ID that was replaced is recognized.
 func (c *Config) retiredFor() time.Duration { return max(c.RegenerateGrace, c.IdleTimeout) }
-
-// ttl is what Redis is told; at least a millisecond, since 0 is an error.
-func (c *Config) ttl(r *record) time.Duration {
-	return max(time.Until(c.expiry(r)), time.Millisecond)
-}
 
 // merge puts what changed between base and ours onto theirs: the three-way
 // merge. Whole keys only; where both changed one, ours is the later.

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"time"
 )
 
 // A sealed record is
@@ -56,7 +58,25 @@ func openBytes(ring []*keys, raw []byte, name, place string) (plain []byte, whic
 }
 
 // nativeFormat is how sessions are stored unless they are shared with others.
-type nativeFormat struct{ ring []*keys }
+type nativeFormat struct {
+	ring []*keys
+	cfg  *Config
+}
+
+func (*nativeFormat) identOf(token string) ident { return identOf(token) }
+
+func (f *nativeFormat) expiry(r *record) time.Time { return f.cfg.expiry(r) }
+
+// cookie adds how long a browser is to keep it.
+func (f *nativeFormat) cookie(r *record, c *http.Cookie) {
+	switch {
+	case !f.cfg.Persistent:
+	case f.cfg.Lifetime <= 0:
+		c.MaxAge = 400 * 24 * 3600 // what browsers allow at most (RFC 6265bis)
+	default:
+		c.MaxAge = max(1, int(time.Until(time.UnixMilli(r.Created).Add(f.cfg.Lifetime)).Seconds()))
+	}
+}
 
 func (f *nativeFormat) encode(r *record, id ident) ([]byte, error) {
 	plain, err := json.Marshal(r)

@@ -66,6 +66,7 @@ func (s *Session) load() {
 	if len(s.r.Header["Cookie"]) == 0 {
 		return
 	}
+	defer s.importLegacy()
 	// Another cookie of this name may have been planted from a sibling domain
 	// or a path: the first one that is a session counts.
 	cookies := s.r.CookiesNamed(s.name)
@@ -77,10 +78,15 @@ func (s *Session) load() {
 			continue
 		}
 		if s.find(id, stale) {
-			return
+			return // this is it, or nothing else can be
 		}
 	}
 }
+
+// lateFor is how long after a login a request may still come with the ID before.
+// Its client has a newer cookie, or is about to get it, and another session
+// must not be made for it, whose cookie would undo the login.
+const lateFor = 30 * time.Second
 
 // find loads the session of an ID, or of its successor. It reports whether to
 // look no further.
@@ -107,9 +113,13 @@ func (s *Session) find(id ident, stale bool) bool {
 			return true
 		case r.Next == "" || time.Now().UnixMilli() >= r.Until:
 			s.m.rejected(s, ReasonRetired, r.User)
+			if time.Since(time.UnixMilli(r.Rotated)) < lateFor {
+				s.id, s.err = id, ErrEnded
+				return true
+			}
 			return false
 		}
-		id, s.followed = identOf(r.Next), true
+		id, s.followed = s.m.format.identOf(r.Next), true
 	}
 	return false
 }
@@ -117,7 +127,7 @@ func (s *Session) find(id ident, stale bool) bool {
 // usable loads the session for a change and says why there can be none.
 func (s *Session) usable() error {
 	s.load()
-	if errors.Is(s.err, ErrUnavailable) || errors.Is(s.err, ErrNoSession) {
+	if s.base == nil && s.err != nil {
 		return s.err
 	}
 	if s.over && s.base == nil {

@@ -2,9 +2,7 @@ package session_test
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -70,24 +68,6 @@ func TestLoginAndLogout(t *testing.T) {
 		b.want("/get?k=role", 200, "")
 		if s := m.Stats(); s.Logins != 2 || s.Destroyed != 1 || s.Created != 1 {
 			t.Errorf("got %d logins, %d destroyed, %d created, want 2, 1, 1", s.Logins, s.Destroyed, s.Created)
-		}
-	})
-}
-
-func TestParallelWritesAllSurvive(t *testing.T) {
-	t.Parallel()
-	eachBackend(t, session.Config{}, func(t *testing.T, m *session.Manager) {
-		b := newBrowser(t, app(t, m))
-		for round := range 10 {
-			b.want(fmt.Sprintf("/set?k=round&v=%d", round), 200, "")
-			var wg sync.WaitGroup
-			for i := range 64 {
-				wg.Go(func() { b.want(fmt.Sprintf("/set?k=r%d-%d&v=x", round, i), 200, "") })
-			}
-			wg.Wait()
-			for i := range 64 {
-				b.want(fmt.Sprintf("/get?k=r%d-%d", round, i), 200, "x")
-			}
 		}
 	})
 }

@@ -70,8 +70,14 @@ func (m *Manager) Stats() Stats {
 }
 
 func (m *Manager) backendName() string {
-	if m.link == nil {
+	switch {
+	case m.opts.gorilla != nil:
+		return "gorilla"
+	case m.link == nil:
 		return "memory"
+	case m.opts.express != nil:
+		return "express"
+	default:
+		return "redis"
 	}
-	return "redis"
 }

@@ -70,6 +70,8 @@ func (st *store) load(ctx context.Context, id ident) (*record, error) {
 			return nil, errGone
 		}
 		return st.check(seen.rec)
+	case seen != nil && seen.gone: // for good: no ID comes back
+		return nil, errGone
 	case seen != nil && (seen.dirty || seen.cached(time.Now())):
 		st.stats.fromMemory.Add(1)
 		return st.known(seen, nil)
@@ -157,7 +159,7 @@ func (st *store) create(ctx context.Context, id ident, r *record) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if st.reachable() {
-		cur, err := st.back.swap(ctx, id, nil, raw, st.cfg.ttl(r))
+		cur, err := st.back.swap(ctx, id, nil, raw, st.ttl(r))
 		switch {
 		case err == nil && cur != nil:
 			return errNotSaved // 192 random bits met twice, or somebody else's key
@@ -240,7 +242,7 @@ func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*pla
 func (st *store) planned(cur *record, f func(*record) (*plan, error)) (*plan, error) {
 	if cur.Retired {
 		if cur.Next != "" && time.Now().UnixMilli() < cur.Until {
-			return nil, &movedError{to: identOf(cur.Next)}
+			return nil, &movedError{to: st.format.identOf(cur.Next)}
 		}
 		return nil, errGone
 	}
@@ -262,15 +264,15 @@ func (st *store) swap(ctx context.Context, id ident, base []byte, p *plan) (next
 	}
 	next = &view{rec: p.next, raw: raw}
 	if p.to.token == "" {
-		cur, err = st.back.swap(ctx, id, base, raw, st.cfg.ttl(p.next))
+		cur, err = st.back.swap(ctx, id, base, raw, st.ttl(p.next))
 		return next, cur, err
 	}
-	m := &move{from: id, to: p.to, base: base, next: raw, ttl: st.cfg.ttl(p.next)}
+	m := &move{from: id, to: p.to, base: base, next: raw, ttl: st.ttl(p.next)}
 	if p.left != nil {
 		if m.left, err = st.format.encode(p.left, id); err != nil {
 			return nil, nil, err
 		}
-		m.leftTTL = st.cfg.ttl(p.left)
+		m.leftTTL = st.ttl(p.left)
 	}
 	cur, err = st.back.move(ctx, m)
 	return next, cur, err
@@ -282,7 +284,7 @@ func (st *store) done(e *entry, p *plan, next *view) {
 		st.saw(e, next)
 		return
 	}
-	e.view.Store(&view{gone: p.left == nil || p.left.Next == "", rec: p.left})
+	e.view.Store(&view{gone: p.left == nil, rec: p.left})
 	st.saw(st.live.entry(p.to), next)
 }
 
@@ -346,10 +348,16 @@ func (st *store) decode(raw []byte, id ident) (*view, error) {
 // encode refuses what is too large and says which keys are to blame.
 func (st *store) encode(r *record, id ident) ([]byte, error) {
 	raw, err := st.format.encode(r, id)
+	st.stats.saw(len(raw))
 	if err == nil && len(raw) > st.cfg.MaxBytes {
 		err = tooLarge(r, len(raw), st.cfg.MaxBytes)
 	}
 	return raw, err
+}
+
+// ttl is what the backend is told; at least a millisecond, since 0 is an error.
+func (st *store) ttl(r *record) time.Duration {
+	return max(time.Until(st.format.expiry(r)), time.Millisecond)
 }
 
 // errOrNil is why Redis is not asked.

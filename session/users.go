@@ -135,7 +135,7 @@ func (m *Manager) revoke(ctx context.Context, userID string, id ident) error {
 		if r == nil || !r.Retired || r.Next == "" {
 			break
 		}
-		id = identOf(r.Next)
+		id = m.format.identOf(r.Next)
 	}
 	m.stats.revoked.Add(1)
 	m.event(nil, Event{Kind: Revoked, UserID: userID})
@@ -243,7 +243,7 @@ func (m *Manager) enlist(ctx context.Context, id ident, r *record, f fence) erro
 }
 
 func (m *Manager) list(ctx context.Context, id ident, r *record, f fence) error {
-	evicted, err := m.index.add(ctx, r.User, id, r, m.cfg.expiry(r), f)
+	evicted, err := m.index.add(ctx, r.User, id, r, m.format.expiry(r), f)
 	for _, sid := range evicted {
 		m.evict(ctx, r.User, sid)
 	}
@@ -281,7 +281,7 @@ func (m *Manager) noteUse(ctx context.Context, id ident, r *record) {
 	if r.User == "" || m.index == nil || m.store.kept(id) {
 		return
 	}
-	if _, err := m.index.add(ctx, r.User, id, r, m.cfg.expiry(r), fence{any: true}); err != nil {
+	if _, err := m.index.add(ctx, r.User, id, r, m.format.expiry(r), fence{any: true}); err != nil {
 		m.log.WarnContext(ctx, "session is not in its user's list", "error", err)
 	}
 }

@@ -52,6 +52,9 @@ func (w *writer) headers() {
 	}
 	h := w.Header()
 	addVary(h)
+	if c, ok := s.m.format.(*carryFormat); ok && s.cookie == cookieKeep && c.outdated(s.id) {
+		s.cookie = cookieSet
+	}
 	if s.cookie == cookieKeep {
 		return
 	}
