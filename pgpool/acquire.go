@@ -27,6 +27,10 @@ var reconnect = backoff.Policy{Min: 5 * time.Millisecond, Max: 250 * time.Millis
 // a network that silently dropped it. What the server closed is seen without.
 const pingIdle = 30 * time.Second
 
+// peekIdle is how long a connection must have been idle for a look at its
+// socket to be worth it: on a pool under load there is nothing to see.
+const peekIdle = 500 * time.Microsecond
+
 // acquire gets a connection within ConnectTimeout and ctx. While the server is
 // away, or refuses because it starts up, shuts down or is full, it is asked
 // again.
@@ -162,6 +166,9 @@ func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bo
 		w.flagged.Store(false)
 		return true
 	}
+	if params.IdleDuration < peekIdle {
+		return false
+	}
 	switch w.peeker.peek() {
 	case alive:
 		return params.IdleDuration > pingIdle
@@ -271,7 +278,11 @@ func (p *patience) arm() {
 	p.node.waiting.Add(1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(p.node.pool.cfg.ConnectTimeout, func() { p.cancel(context.DeadlineExceeded) })
+	if limit := p.node.pool.cfg.ConnectTimeout; p.timer == nil {
+		p.timer = time.AfterFunc(limit, func() { p.cancel(context.DeadlineExceeded) })
+	} else {
+		p.timer.Reset(limit)
+	}
 	if ctx := p.Context; ctx.Done() != nil {
 		p.unlink = context.AfterFunc(ctx, func() { p.cancel(ctx.Err()) })
 	}
@@ -286,22 +297,29 @@ func (p *patience) cancel(err error) {
 	}
 }
 
-// end releases the patience and reports whether it was needed. One that was
-// armed may still be looked at by a connection attempt in the background, so it
-// is not used again.
-func (p *patience) end() (armed bool) {
-	if p.looks.Load() < 2 {
+// end releases the patience and reports whether it was needed. It is used again
+// unless it fired, or a connection was dialed, which goes on in the background
+// and may still look at it: two looks mean that only a free connection was
+// waited for.
+func (p *patience) end() (waited bool) {
+	looks := p.looks.Load()
+	again := looks < 2
+	if !again {
+		p.node.waiting.Add(-1)
+		p.mu.Lock()
+		p.finished = true
+		unused := p.timer.Stop()
+		if p.unlink != nil {
+			unused = p.unlink() && unused
+			p.unlink = nil
+		}
+		again = looks == 2 && unused && p.err == nil
+		p.finished = !again
+		p.mu.Unlock()
+	}
+	if again {
 		p.Context, p.node = nil, nil
 		patiences.Put(p)
-		return false
 	}
-	p.node.waiting.Add(-1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.finished = true
-	p.timer.Stop()
-	if p.unlink != nil {
-		p.unlink()
-	}
-	return true
+	return looks >= 2
 }

@@ -64,21 +64,9 @@ func BatchInsertReturning[T, R any](ctx context.Context, q Querier, table string
 		return nil, err
 	}
 	list := []R{}
-	b.collect = func(rows pgx.Rows) error {
-		var row, zero R
-		s, err := newScan(&row, rows)
-		if err != nil {
-			return err
-		}
-		defer s.free()
-		for rows.Next() {
-			row = zero
-			if err := s.scan(rows); err != nil {
-				return err
-			}
-			list = append(list, row)
-		}
-		return nil
+	b.collect = func(rows pgx.Rows) (err error) {
+		list, err = scanAll(rows, list)
+		return err
 	}
 	b.total = len(rows)
 	b.next, b.stop = sliceSource(rows)
@@ -115,7 +103,7 @@ func newBatch[T any](table string, opts []BatchOption) (*batch, error) {
 		typ = typ.Elem()
 	}
 	s := shapeOf(typ)
-	if s == nil {
+	if !s.isRow() {
 		return nil, fmt.Errorf("pgpool: batch insert: rows must be structs, not %v", typ)
 	}
 	b := &batch{table: tableOf(table)}
@@ -153,7 +141,7 @@ func (b *batch) returns(typ reflect.Type) error {
 		return nil
 	}
 	s := shapeOf(typ)
-	if s == nil {
+	if !s.isRow() {
 		return fmt.Errorf("pgpool: batch insert: to return %v, name its column with Returning", typ)
 	}
 	for _, f := range s.fields {

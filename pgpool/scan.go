@@ -29,22 +29,9 @@ import (
 // not to have run, or only reads.
 func Select[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
 	var list []T
-	err := readFrom(ctx, q, sql, args, func(rows pgx.Rows) error {
-		list = []T{}
-		var row, zero T
-		s, err := newScan(&row, rows)
-		if err != nil {
-			return err
-		}
-		defer s.free()
-		for rows.Next() {
-			row = zero // what a column's type leaves alone must not come from the row before
-			if err := s.scan(rows); err != nil {
-				return err
-			}
-			list = append(list, row)
-		}
-		return nil
+	err := readFrom(ctx, q, sql, args, func(rows pgx.Rows) (err error) {
+		list, err = scanAll[T](rows, []T{})
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -60,11 +47,11 @@ func Get[T any](ctx context.Context, q Querier, sql string, args ...any) (T, err
 		if !rows.Next() {
 			return ErrNotFound
 		}
-		s, err := newScan(&value, rows)
+		s, row, err := newScan[T](rows)
 		if err != nil {
 			return err
 		}
-		defer s.free()
+		defer s.free(row, &value)
 		if err := s.scan(rows); err != nil {
 			return err
 		}
@@ -102,57 +89,76 @@ func readFrom(ctx context.Context, q Querier, sql string, args []any, each func(
 	return err
 }
 
-// A scan fills one value, row after row.
-type scan struct {
+// scanAll appends all rows to list.
+func scanAll[T any](rows pgx.Rows, list []T) ([]T, error) {
+	s, row, err := newScan[T](rows)
+	if err != nil {
+		return list, err
+	}
+	var last T
+	defer s.free(row, &last)
+	for rows.Next() {
+		if err := s.scan(rows); err != nil {
+			return list, err
+		}
+		list = append(list, *row)
+		*row = last // zero: what a column's type leaves alone must not come from the row before
+	}
+	return list, nil
+}
+
+// A scan fills one value, row after row. It is kept for the next query with
+// the same columns, with the value that it points into, so that a query needs
+// neither reflection nor an allocation for it.
+type scan[T any] struct {
 	dest []any
+	row  T
+	home *sync.Pool
 }
 
-var scans = sync.Pool{New: func() any { return new(scan) }}
-
-func (s *scan) free() {
-	clear(s.dest)
-	s.dest = s.dest[:0]
-	scans.Put(s)
+// free moves the value to where it belongs, and keeps the scan.
+func (s *scan[T]) free(row, to *T) {
+	var zero T
+	*to, *row = *row, zero
+	s.home.Put(s)
 }
 
-func (s *scan) scan(rows pgx.Rows) error {
+func (s *scan[T]) scan(rows pgx.Rows) error {
 	if err := rows.Scan(s.dest...); err != nil {
 		return fmt.Errorf("pgpool: scan: %w", err)
 	}
 	return nil
 }
 
-// newScan prepares to fill what target, a pointer, points to.
-func newScan[T any](target *T, rows pgx.Rows) (*scan, error) {
-	s := scans.Get().(*scan) // the pool holds nothing else
-	shape := shapeOf(reflect.TypeFor[T]())
-	columns := rows.FieldDescriptions()
-	if shape == nil {
-		s.dest = append(s.dest, target)
-		return s, nil
-	}
-	paths, err := shape.paths(columns)
+// newScan prepares to fill the row that it returns.
+func newScan[T any](rows pgx.Rows) (*scan[T], *T, error) {
+	m, err := shapeOf(reflect.TypeFor[T]()).mapping(rows.FieldDescriptions())
 	if err != nil {
-		s.free()
-		return nil, err
+		return nil, nil, err
 	}
-	if paths == nil { // one column that no field is named after
-		s.dest = append(s.dest, target)
-		return s, nil
+	if s, ok := m.scans.Get().(*scan[T]); ok {
+		return s, &s.row, nil
 	}
-	v := reflect.ValueOf(target).Elem()
-	for _, path := range paths {
+	s := &scan[T]{home: &m.scans}
+	if m.paths == nil {
+		s.dest = []any{&s.row}
+		return s, &s.row, nil
+	}
+	v := reflect.ValueOf(&s.row).Elem()
+	for _, path := range m.paths {
 		s.dest = append(s.dest, v.FieldByIndex(path).Addr().Interface())
 	}
-	return s, nil
+	return s, &s.row, nil
 }
 
-// A shape is a struct type with its fields by name.
+// A shape is a type with what is known about scanning it: its fields by name if
+// it is a struct that stands for a row.
 type shape struct {
 	typ    reflect.Type
 	fields []field
 	byName map[string]int
-	known  atomic.Pointer[[]mapping] // column lists seen before
+	known  atomic.Pointer[[]*mapping] // column lists seen before
+	whole  mapping                    // one column is the value
 }
 
 // A field is a column of a struct.
@@ -165,13 +171,14 @@ type field struct {
 // A mapping is where the columns of one kind of query go.
 type mapping struct {
 	columns []string
-	paths   [][]int
+	paths   [][]int // nil: the only column is the value itself
+	scans   sync.Pool
 }
 
 // maxMappings bounds the memory for queries whose columns differ each time.
 const maxMappings = 64
 
-var shapes sync.Map // reflect.Type to *shape, nil for scalars
+var shapes sync.Map // reflect.Type to *shape
 
 var scalarStructs = map[reflect.Type]bool{
 	reflect.TypeFor[time.Time]():    true,
@@ -179,19 +186,21 @@ var scalarStructs = map[reflect.Type]bool{
 	reflect.TypeFor[netip.Prefix](): true,
 }
 
-// shapeOf returns nil for types that are scanned as one value.
 func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
 		return s.(*shape) // the map holds nothing else
 	}
-	var s *shape
+	s := &shape{typ: t}
 	if t.Kind() == reflect.Struct && !isScalarStruct(t) {
-		s = &shape{typ: t, byName: map[string]int{}}
+		s.byName = map[string]int{}
 		s.collect(t, nil)
 	}
 	stored, _ := shapes.LoadOrStore(t, s)
 	return stored.(*shape) // the map holds nothing else
 }
+
+// isRow reports whether the type is a struct with a field per column.
+func (s *shape) isRow() bool { return s.byName != nil }
 
 func isScalarStruct(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
@@ -228,25 +237,28 @@ func (s *shape) collect(t reflect.Type, at []int) {
 	}
 }
 
-// paths finds the field of each column. It is nil if the only column has none,
-// so that a struct can be read from a JSON column.
-func (s *shape) paths(columns []pgconn.FieldDescription) ([][]int, error) {
+// mapping finds the field of each column. If the only column has none, it is
+// the value itself, so that a struct can be read from a JSON column.
+func (s *shape) mapping(columns []pgconn.FieldDescription) (*mapping, error) {
+	if !s.isRow() {
+		return &s.whole, nil
+	}
 	known := s.known.Load()
 	if known != nil {
-		for i := range *known {
-			if sameColumns((*known)[i].columns, columns) {
-				return (*known)[i].paths, nil
+		for _, m := range *known {
+			if sameColumns(m.columns, columns) {
+				return m, nil
 			}
 		}
 	}
-	m := mapping{}
+	m := &mapping{}
 	seen := map[int]bool{}
 	for i := range columns {
 		name := columns[i].Name
 		at, ok := s.byName[fold(name)]
 		if !ok {
 			if len(columns) == 1 {
-				return nil, nil
+				return &s.whole, nil
 			}
 			return nil, fmt.Errorf("pgpool: scan: column %q has no field in %v; add one, tag it `db:%q`, or leave the column out", name, s.typ, name)
 		}
@@ -258,14 +270,14 @@ func (s *shape) paths(columns []pgconn.FieldDescription) ([][]int, error) {
 		m.paths = append(m.paths, s.fields[at].path)
 	}
 	if known == nil || len(*known) < maxMappings {
-		var list []mapping
+		var list []*mapping
 		if known != nil {
 			list = append(list, *known...)
 		}
 		list = append(list, m)
 		s.known.CompareAndSwap(known, &list) // losing a race only means to do it again
 	}
-	return m.paths, nil
+	return m, nil
 }
 
 func sameColumns(names []string, columns []pgconn.FieldDescription) bool {
