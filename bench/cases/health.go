@@ -37,9 +37,13 @@ var healthStacks = map[string]func(ctx context.Context, check func(context.Conte
 		c := alex.NewChecker(alex.WithDisabledCache(), alex.WithCheck(alex.Check{Name: "a", Check: check}), alex.WithCheck(alex.Check{Name: "b", Check: check}))
 		return alex.NewHandler(c), func() error { c.Stop(); return nil }, nil
 	},
-	"alexliesenfeld/health, periodic": func(_ context.Context, check func(context.Context) error) (http.Handler, func() error, error) {
+	"alexliesenfeld/health, periodic": func(ctx context.Context, check func(context.Context) error) (http.Handler, func() error, error) {
 		c := alex.NewChecker(alex.WithPeriodicCheck(5*time.Second, 0, alex.Check{Name: "a", Check: check}), alex.WithPeriodicCheck(5*time.Second, 0, alex.Check{Name: "b", Check: check}))
 		c.Start()
+		// Until each check has run once its answer is 503.
+		for patient := time.Now().Add(2 * patience); c.Check(ctx).Status != alex.StatusUp && time.Now().Before(patient); {
+			time.Sleep(time.Millisecond)
+		}
 		return alex.NewHandler(c), func() error { c.Stop(); return nil }, nil
 	},
 	"hellofresh/health-go": func(_ context.Context, check func(context.Context) error) (http.Handler, func() error, error) {
@@ -75,8 +79,8 @@ func Health() []harness.Case {
 	stacks := func(checkTime time.Duration) []harness.Stack {
 		var list []harness.Stack
 		for _, name := range healthOrder {
-			list = append(list, harness.Stack{Name: name, Ours: name == "pedro", Open: func(ctx context.Context, _ harness.Params) (*harness.Running, error) {
-				return openHealth(ctx, name, checkTime)
+			list = append(list, harness.Stack{Name: name, Ours: name == "pedro", Open: func(ctx context.Context, p harness.Params) (*harness.Running, error) {
+				return openHealth(ctx, name, checkTime, p)
 			}})
 		}
 		return list
@@ -97,7 +101,23 @@ func Health() []harness.Case {
 	}
 }
 
-func openHealth(ctx context.Context, name string, checkTime time.Duration) (*harness.Running, error) {
+// writer is a ResponseWriter that counts.
+type writer struct {
+	header http.Header
+	code   int
+	bytes  int
+}
+
+func (w *writer) Header() http.Header { return w.header }
+
+func (w *writer) WriteHeader(code int) { w.code = code }
+
+func (w *writer) Write(b []byte) (int, error) {
+	w.bytes += len(b)
+	return len(b), nil
+}
+
+func openHealth(ctx context.Context, name string, checkTime time.Duration, p harness.Params) (*harness.Running, error) {
 	var runs atomic.Int64
 	h, stop, err := healthStacks[name](ctx, func(context.Context) error {
 		runs.Add(1)
@@ -109,12 +129,23 @@ func openHealth(ctx context.Context, name string, checkTime time.Duration) (*har
 	if err != nil {
 		return nil, err
 	}
+	// What a test makes anew for each request is made once for each caller, so
+	// that what is measured is the library.
+	callers := max(p.Callers, 1)
+	writers := make([]writer, callers)
+	requests := make([]*http.Request, callers)
+	for i := range callers {
+		writers[i].header = http.Header{}
+		requests[i] = httptest.NewRequestWithContext(ctx, http.MethodGet, "/ready", http.NoBody)
+	}
 	return &harness.Running{
-		Do: func(ctx context.Context, _, _ int) error {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/ready", http.NoBody))
-			if w.Code != http.StatusOK {
-				return fmt.Errorf("status %d: %s", w.Code, w.Body)
+		Do: func(_ context.Context, caller, _ int) error {
+			w := &writers[caller]
+			clear(w.header)
+			w.code, w.bytes = http.StatusOK, 0
+			h.ServeHTTP(w, requests[caller])
+			if w.code != http.StatusOK || w.bytes == 0 {
+				return fmt.Errorf("status %d and %d bytes", w.code, w.bytes)
 			}
 			return nil
 		},

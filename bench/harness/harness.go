@@ -27,6 +27,9 @@ type Case struct {
 	About  string // a sentence for the report
 	Params []Params
 	Stacks []Stack // the first is the one that the others are compared with
+	// Rounds is the most rounds that it is worth, for work that takes long; 0
+	// means as many as the options say.
+	Rounds int
 }
 
 // Params is what a case is varied by. Each value makes a table of its own.
@@ -63,13 +66,35 @@ type Running struct {
 	// Do does the work once and checks the result. caller is the number of the
 	// goroutine, i counts its calls.
 	Do func(ctx context.Context, caller, i int) error
+	// Slice takes the place of Do where the work is not a call in this process,
+	// or where each call needs something made ready that must not be measured.
+	// It works for about d.
+	Slice func(ctx context.Context, callers int, d time.Duration) (Sample, error)
 	// Weight is how many units one call of Do is, such as rows; 0 means 1.
 	Weight float64
+	// Usage returns what the process that does the work has used so far, where
+	// that is not this one.
+	Usage func() (Usage, error)
 	// Counters returns numbers that grow, such as the commands that a server has
 	// executed; they are reported for each unit. Optional.
 	Counters func() map[string]float64
 	// Close ends the stack, and says whether something was wrong after all.
 	Close func() error
+}
+
+// A Sample is what Running.Slice has done.
+type Sample struct {
+	Units    float64
+	Elapsed  time.Duration // of the work alone
+	P50, P99 time.Duration // of a call
+}
+
+// Usage is what a process has used since it began. Allocs and Bytes are NaN
+// where they are not known.
+type Usage struct {
+	CPU    time.Duration
+	Allocs float64
+	Bytes  float64
 }
 
 // Options say how long to measure.
@@ -87,9 +112,9 @@ type Row struct {
 	Rate     []float64 // units a second, by round
 	Ratio    []float64 // to the first stack, by round
 	P50, P99 []time.Duration
-	Allocs   []float64 // of this process, for each unit
+	Allocs   []float64 // of the process that works, for each unit
 	Bytes    []float64
-	CPU      []time.Duration // of this process, for each unit
+	CPU      []time.Duration // of the process that works, for each unit
 	Counters map[string][]float64
 	Err      error // voids the row
 }
@@ -127,6 +152,10 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 	t := Table{Case: c.Name, About: c.About, Params: p, Rows: make([]Row, len(c.Stacks))}
 	open := make([]*Running, len(c.Stacks))
+	rounds := o.Rounds
+	if c.Rounds > 0 {
+		rounds = min(rounds, c.Rounds)
+	}
 	for i, s := range c.Stacks {
 		t.Rows[i] = Row{Stack: s.Name, Ours: s.Ours, Counters: map[string][]float64{}}
 		if open[i], t.Rows[i].Err = s.Open(ctx, p); t.Rows[i].Err != nil {
@@ -134,8 +163,8 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 		}
 		_, t.Rows[i].Err = slice(ctx, open[i], p, o.Warmup)
 	}
-	for round := range o.Rounds {
-		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, o.Rounds)
+	for round := range rounds {
+		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, rounds)
 		for k := range c.Stacks {
 			i := (k + round) % len(c.Stacks) // nobody is always the first
 			if t.Rows[i].Err != nil {
@@ -159,22 +188,28 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 
 // ratios fills in the ratios to the first row, round by round.
 func (t *Table) ratios() {
-	base := t.Rows[0].Rate
 	for i := range t.Rows {
-		for round := range min(len(base), len(t.Rows[i].Rate)) {
-			t.Rows[i].Ratio = append(t.Rows[i].Ratio, t.Rows[i].Rate[round]/base[round])
-		}
+		t.Rows[i].Ratio = t.Rows[i].Against(&t.Rows[0])
 	}
+}
+
+// Against returns the ratios of the row's rates to another's, round by round;
+// nothing if either is void.
+func (r *Row) Against(other *Row) []float64 {
+	if r.Err != nil || other.Err != nil {
+		return nil
+	}
+	var ratios []float64
+	for round := range min(len(r.Rate), len(other.Rate)) {
+		ratios = append(ratios, r.Rate[round]/other.Rate[round])
+	}
+	return ratios
 }
 
 // measurement is one slice.
 type measurement struct {
-	units    float64
-	elapsed  time.Duration
-	latency  histogram.Snapshot
-	allocs   float64
-	bytes    float64
-	cpu      time.Duration
+	Sample
+	used     Usage
 	counters map[string]float64
 }
 
@@ -183,27 +218,60 @@ func (r *Row) add(m measurement, err error) {
 		r.Err = err
 		return
 	}
-	r.Rate = append(r.Rate, m.units/m.elapsed.Seconds())
-	r.P50 = append(r.P50, m.latency.Quantile(0.5))
-	r.P99 = append(r.P99, m.latency.Quantile(0.99))
-	r.Allocs = append(r.Allocs, m.allocs/m.units)
-	r.Bytes = append(r.Bytes, m.bytes/m.units)
-	r.CPU = append(r.CPU, time.Duration(float64(m.cpu)/m.units))
+	r.Rate = append(r.Rate, m.Units/m.Elapsed.Seconds())
+	r.P50 = append(r.P50, m.P50)
+	r.P99 = append(r.P99, m.P99)
+	r.Allocs = append(r.Allocs, m.used.Allocs/m.Units)
+	r.Bytes = append(r.Bytes, m.used.Bytes/m.Units)
+	r.CPU = append(r.CPU, time.Duration(float64(m.used.CPU)/m.Units))
 	for name, n := range m.counters {
-		r.Counters[name] = append(r.Counters[name], n/m.units)
+		r.Counters[name] = append(r.Counters[name], n/m.Units)
 	}
 }
 
-// slice lets a stack work for a while, and at least once a caller.
+// slice lets a stack work for a while.
 func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurement, error) {
+	runtime.GC()
+	before, err := look(r)
+	if err != nil {
+		return measurement{}, err
+	}
+	work := r.Slice
+	if work == nil {
+		work = r.call
+	}
+	sample, err := work(ctx, max(p.Callers, 1), d)
+	if err != nil {
+		return measurement{}, err
+	}
+	after, err := look(r)
+	if err != nil {
+		return measurement{}, err
+	}
+	m := measurement{
+		Sample: sample,
+		used: Usage{
+			CPU:    after.used.CPU - before.used.CPU,
+			Allocs: after.used.Allocs - before.used.Allocs,
+			Bytes:  after.used.Bytes - before.used.Bytes,
+		},
+		counters: map[string]float64{},
+	}
+	for name, n := range after.counters {
+		m.counters[name] = n - before.counters[name]
+	}
+	return m, context.Cause(ctx)
+}
+
+// call calls Do for a while, and at least once a caller.
+func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sample, error) {
 	var h histogram.Histogram
 	var calls atomic.Int64
 	var failure atomic.Pointer[error]
-	runtime.GC()
-	before := look(r)
-	end := before.at.Add(d)
+	start := time.Now()
+	end := start.Add(d)
 	var wg sync.WaitGroup
-	for caller := range max(p.Callers, 1) {
+	for caller := range callers {
 		wg.Go(func() {
 			for i := 0; failure.Load() == nil && ctx.Err() == nil; i++ {
 				began := time.Now()
@@ -220,47 +288,46 @@ func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurem
 		})
 	}
 	wg.Wait()
-	after := look(r)
+	elapsed := time.Since(start)
 	if err := failure.Load(); err != nil {
-		return measurement{}, *err
+		return Sample{}, *err
 	}
 	weight := r.Weight
 	if weight == 0 {
 		weight = 1
 	}
-	m := measurement{
-		units:    float64(calls.Load()) * weight,
-		elapsed:  after.at.Sub(before.at),
-		latency:  h.Snapshot(),
-		allocs:   float64(after.mem.Mallocs - before.mem.Mallocs),
-		bytes:    float64(after.mem.TotalAlloc - before.mem.TotalAlloc),
-		cpu:      after.cpu - before.cpu,
-		counters: map[string]float64{},
-	}
-	for name, n := range after.counters {
-		m.counters[name] = n - before.counters[name]
-	}
-	return m, context.Cause(ctx)
+	latency := h.Snapshot()
+	return Sample{
+		Units:   float64(calls.Load()) * weight,
+		Elapsed: elapsed,
+		P50:     latency.Quantile(0.5),
+		P99:     latency.Quantile(0.99),
+	}, nil
 }
 
 // moment is what the process and the stack have used so far.
 type moment struct {
-	at       time.Time
-	mem      runtime.MemStats
-	cpu      time.Duration
+	used     Usage
 	counters map[string]float64
 }
 
-func look(r *Running) *moment {
-	m := &moment{}
+func look(r *Running) (moment, error) {
+	var m moment
 	if r.Counters != nil {
 		m.counters = r.Counters()
 	}
-	runtime.ReadMemStats(&m.mem)
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
-		m.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	if r.Usage != nil {
+		var err error
+		m.used, err = r.Usage()
+		return m, err
 	}
-	m.at = time.Now()
-	return m
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	m.used.Allocs, m.used.Bytes = float64(mem.Mallocs), float64(mem.TotalAlloc)
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return m, fmt.Errorf("getrusage: %w", err)
+	}
+	m.used.CPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return m, nil
 }

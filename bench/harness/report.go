@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -29,14 +30,22 @@ func Markdown(w io.Writer, tables []Table) {
 				fmt.Fprintf(w, "| %s | void: %s |\n", name, strings.ReplaceAll(firstLine(r.Err.Error()), "|", "/"))
 				continue
 			}
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %.1f | %.0f | %s |", name, short(Median(r.Rate)), spread(r.Ratio),
-				brief(Median(r.P50)), brief(Median(r.P99)), Median(r.Allocs), Median(r.Bytes), brief(Median(r.CPU)))
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s |", name, short(Median(r.Rate)), spread(r.Ratio),
+				brief(Median(r.P50)), brief(Median(r.P99)), known("%.1f", Median(r.Allocs)), known("%.0f", Median(r.Bytes)), brief(Median(r.CPU)))
 			for _, name := range names {
 				fmt.Fprintf(w, " %.2f |", Median(r.Counters[name]))
 			}
 			fmt.Fprintln(w)
 		}
 	}
+}
+
+// known is a number in a format, or a dash if there is none.
+func known(format string, f float64) string {
+	if math.IsNaN(f) {
+		return "–"
+	}
+	return fmt.Sprintf(format, f)
 }
 
 func firstLine(s string) string {
@@ -105,9 +114,13 @@ func Benchfmt(w io.Writer, tables []Table) {
 	for _, t := range tables {
 		for _, r := range t.Rows {
 			for i, rate := range r.Rate {
-				fmt.Fprintf(w, "Benchmark%s/callers=%d/n=%d/latency=%v/stack=%s 1 %.1f ns/op %.1f B/op %.2f allocs/op\n",
+				fmt.Fprintf(w, "Benchmark%s/callers=%d/n=%d/latency=%v/stack=%s 1 %.1f ns/op",
 					strings.ReplaceAll(t.Case, " ", "_"), max(t.Params.Callers, 1), t.Params.N, t.Params.Latency,
-					strings.ReplaceAll(r.Stack, " ", "_"), 1e9/rate, r.Bytes[i], r.Allocs[i])
+					strings.ReplaceAll(r.Stack, " ", "_"), 1e9/rate)
+				if !math.IsNaN(r.Bytes[i]) {
+					fmt.Fprintf(w, " %.1f B/op %.2f allocs/op", r.Bytes[i], r.Allocs[i])
+				}
+				fmt.Fprintln(w)
 			}
 		}
 	}
