@@ -1,6 +1,20 @@
 package session_test
 
-import "github.com/pedro-go/pedro/devservices"
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+
+	"github.com/pedro-go/pedro/devservices"
+)
 
 // appendOnly makes a Redis that keeps its data when it is killed.
 func appendOnly() devservices.RedisOption { return devservices.WithAppendOnly() }
+
+// signExpress is cookie-signature's sign, URL-encoded.
+func signExpress(sid string) string {
+	h := hmac.New(sha256.New, []byte(secret))
+	h.Write([]byte(sid))
+	return url.QueryEscape(base64.RawStdEncoding.EncodeToString(h.Sum(nil)))
+}

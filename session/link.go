@@ -334,6 +334,9 @@ func (l *link) eval(ctx context.Context, s script, keys []string, args ...any) (
 			return nil, err
 		}
 	}
+	if redis.HasErrorPrefix(cmd.Err(), "WRONGTYPE") {
+		return nil, errCorrupt
+	}
 	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("script: %w", err)
 	}

@@ -202,7 +202,7 @@ func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*pla
 				return st.updateMemory(e, f, nil)
 			}
 			if v, err = st.decode(raw, id); err != nil {
-				return nil, err
+				return nil, errGone
 			}
 		}
 		if v.gone {
@@ -223,13 +223,13 @@ func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*pla
 		case err == nil: // somebody else was faster
 			st.stats.merged.Add(1)
 			if v, err = st.decode(cur, id); err != nil {
-				return nil, err
+				return nil, errGone
 			}
 			st.saw(e, v)
-		case errors.Is(err, errGone):
+		case errors.Is(err, errGone), errors.Is(err, errCorrupt):
 			e.view.Store(&view{gone: true})
 			return nil, errGone
-		case errors.Is(err, ErrTooLarge), errors.Is(err, errCorrupt):
+		case errors.Is(err, ErrTooLarge):
 			return nil, err
 		default:
 			return st.updateMemory(e, f, next)
