@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/url"
+	"slices"
 
 	"github.com/pedro-go/pedro/devservices"
 )
@@ -17,4 +18,10 @@ func signExpress(sid string) string {
 	h := hmac.New(sha256.New, []byte(secret))
 	h.Write([]byte(sid))
 	return url.QueryEscape(base64.RawStdEncoding.EncodeToString(h.Sum(nil)))
+}
+
+// median of what is not empty.
+func median(list []float64) float64 {
+	sorted := slices.Sorted(slices.Values(list))
+	return sorted[len(sorted)/2]
 }
