@@ -331,8 +331,15 @@ func (b *batch) explain(err error, row int) error {
 			column = name
 		}
 	}
-	if row < 0 {
+	if row < 0 || !aboutData(pgErr.Code) {
 		return fmt.Errorf("pgpool: batch insert: %w", err)
 	}
 	return &RowError{Row: row, Column: column, Err: err}
+}
+
+// aboutData reports whether an error can be the fault of a row: bad data (class
+// 22), a violated constraint (23, 44) or what a trigger raises (P0). A server
+// that shuts down in the middle of a row (57P01) does not mean the row.
+func aboutData(code string) bool {
+	return len(code) == 5 && slices.Contains([]string{"22", "23", "44", "P0"}, code[:2])
 }
