@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +77,8 @@ type host struct {
 	toRedis   *faultproxy.Proxy
 	instances [2]*rig.Instance
 	front     *rig.Balancer
+
+	redisFaults atomic.Int64 // how often Redis began or ceased to be at fault: odd while it is
 }
 
 func newHost(t *testing.T) *host {
@@ -104,7 +107,7 @@ func newHost(t *testing.T) *host {
 		})
 		h.start(t, i)
 	}
-	if h.front, err = rig.NewBalancer(100*time.Millisecond, h.instances[:]...); err != nil {
+	if h.front, err = rig.NewBalancer(100*time.Millisecond, true, h.instances[:]...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.front.Close() })

@@ -132,9 +132,17 @@ func (c *client) saveDraft(ctx context.Context) {
 	c.maybe = append(c.maybe, text)
 }
 
+// readDraft expects the last draft that was acknowledged. While Redis is away
+// an instance knows what it has seen itself: if the client was sent to another
+// one meanwhile, that one may still show an older draft. When Redis is back all
+// must agree.
 func (c *client) readDraft(ctx context.Context) {
+	before := c.h.redisFaults.Load()
 	r, ok := c.ask(ctx, http.MethodGet, "/api/draft", nil)
 	if !ok || r.Status != http.StatusOK {
+		return
+	}
+	if after := c.h.redisFaults.Load(); after != before || after%2 == 1 {
 		return
 	}
 	var d struct{ Text string }
@@ -192,6 +200,11 @@ func (c *client) importFile(ctx context.Context) {
 		fmt.Fprintf(&file, "I,%s-%d@example.com,1980-01-01\n", name, i)
 	}
 	r, ok := c.ask(ctx, http.MethodPost, "/api/patients/import", strings.NewReader(file.String()))
+	if ok && r.Status != http.StatusOK {
+		// "They exist already" would mean that it was done twice, and that only the
+		// constraint has kept the second from being stored.
+		c.t.Errorf("client %d: %s: %d %s", c.n, name, r.Status, r.Body)
+	}
 	// The answer is a stream, whose last line has the outcome.
 	c.l.imported(name, ok && strings.Contains(string(r.Body), fmt.Sprintf(`{"imported":%d}`, importSize)))
 }

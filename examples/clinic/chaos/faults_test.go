@@ -1,9 +1,11 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ type fault struct {
 	target string                                   // what no other fault may be at work on at the same time
 	breaks string                                   // the check that must say so; "" if the clinic may not even notice
 	verb   string                                   // the state that the check must have
+	order  int                                      // of the ends of several: 1 comes after 0
 }
 
 // truthWithin is how long health may take to notice.
@@ -100,12 +103,12 @@ var faults = []fault{
 	// away at that time, by the schedule. That it would be lost then is said in
 	// the documentation of package session.
 	{
-		name: "A restarted", target: "redis",
+		name: "A restarted", target: "redis", order: 1,
 		begin: func(ctx context.Context, h *host) error { return h.instances[0].Stop(ctx) },
 		end:   func(ctx context.Context, h *host) error { return h.instances[0].Start(ctx) },
 	},
 	{
-		name: "B killed", target: "redis",
+		name: "B killed", target: "redis", order: 1,
 		begin: func(_ context.Context, h *host) error { return h.instances[1].Kill() },
 		end:   func(ctx context.Context, h *host) error { return h.instances[1].Start(ctx) },
 	},
@@ -121,6 +124,8 @@ func (h *host) schedule(t *testing.T, rng *rand.Rand, end time.Time) {
 		if other := faults[rng.IntN(len(faults))]; rng.IntN(3) == 0 && other.target != one.target {
 			now = append(now, other)
 		}
+		// What an instance needs to start comes back before the instance does.
+		slices.SortFunc(now, func(a, b fault) int { return cmp.Compare(a.order, b.order) })
 		hold := time.Duration(200+rng.IntN(3000)) * time.Millisecond
 		calm := time.Duration(500+rng.IntN(1000)) * time.Millisecond
 
@@ -140,6 +145,10 @@ func (h *host) happen(t *testing.T, began time.Time, now []fault, hold time.Dura
 		names = append(names, f.name)
 	}
 	t.Logf("%6.1fs %s, for %s", time.Since(began).Seconds(), strings.Join(names, " and "), hold)
+	if now[0].target == "redis" || now[len(now)-1].target == "redis" {
+		h.redisFaults.Add(1)
+		defer h.redisFaults.Add(1) // when all is over, and health has said so
+	}
 	for _, f := range now {
 		if err := f.begin(ctx, h); err != nil {
 			t.Fatalf("%s: %v", f.name, err)

@@ -94,7 +94,7 @@ func (d *demo) startInstances(ctx context.Context) (said string, err error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return "", err
 	}
-	d.front, err = rig.NewBalancer(100*time.Millisecond, d.a, d.b)
+	d.front, err = rig.NewBalancer(100*time.Millisecond, false, d.a, d.b)
 	return "both ready, schema migrated once", err
 }
 

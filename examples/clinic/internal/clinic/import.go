@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pedro-go/pedro/pgpool"
 )
 
@@ -28,7 +30,11 @@ func (s *Service) Import(ctx context.Context, r io.Reader, progress func(done, t
 	if progress != nil {
 		opts = append(opts, pgpool.WithProgress(progress))
 	}
-	n, err := pgpool.BatchInsert(ctx, s.db, "patients", rows, opts...)
+	// In a transaction, so that a server that restarts meanwhile is waited for and
+	// asked what became of it, instead of leaving the caller to guess.
+	n, err := pgpool.Transaction(ctx, s.db, func(ctx context.Context, tx pgx.Tx) (int64, error) {
+		return pgpool.BatchInsert(ctx, tx, "patients", rows, opts...)
+	})
 	if row, ok := errors.AsType[*pgpool.RowError](err); ok {
 		return 0, &ProblemError{Line: rows[row.Row].line, Field: row.Column, Problem: "cannot be stored"}
 	}

@@ -6,15 +6,21 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A Balancer sends each request to the next instance that is ready.
+// A Balancer sends each request to an instance that is ready: to the next one
+// or, if it is sticky, to that of the client's requests before.
+//
+// Stickiness matters only while Redis is away, when each instance knows what it
+// has seen itself and no more.
 type Balancer struct {
 	URL string
 
+	sticky   bool
 	backends []*backend
 	next     atomic.Uint64
 	server   *http.Server
@@ -29,13 +35,13 @@ type backend struct {
 
 // NewBalancer starts a balancer on loopback, which probes each instance every
 // interval.
-func NewBalancer(interval time.Duration, instances ...*Instance) (*Balancer, error) {
+func NewBalancer(interval time.Duration, sticky bool, instances ...*Instance) (*Balancer, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	b := &Balancer{URL: "http://" + ln.Addr().String(), stop: stop}
+	b := &Balancer{URL: "http://" + ln.Addr().String(), stop: stop, sticky: sticky}
 	for _, i := range instances {
 		u, err := url.Parse(i.URL)
 		if err != nil {
@@ -51,9 +57,17 @@ func NewBalancer(interval time.Duration, instances ...*Instance) (*Balancer, err
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 100},
 		FlushInterval: -1, // streams are passed on as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(b.pick())
+			i := b.pick(r.In)
+			r.SetURL(b.backends[i].url)
+			r.Out = r.Out.WithContext(context.WithValue(r.Out.Context(), chosen{}, i))
 			r.Out.Host = r.In.Host // the instance compares it with Origin
 			r.SetXForwarded()
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			if i, ok := resp.Request.Context().Value(chosen{}).(int); ok && b.sticky {
+				resp.Header.Add("Set-Cookie", (&http.Cookie{Name: affinity, Value: strconv.Itoa(i), Path: "/", HttpOnly: true}).String())
+			}
+			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, "balancer: "+err.Error(), http.StatusBadGateway)
@@ -76,16 +90,28 @@ func (b *backend) probe(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// pick returns the next that is ready or, if none is, the next.
-func (b *Balancer) pick() *url.URL {
-	n := uint64(len(b.backends))
-	first := b.next.Add(1)
-	for i := range n {
-		if one := b.backends[(first+i)%n]; one.ready.Load() {
-			return one.url
+// chosen is the key of the instance's number in a request's context.
+type chosen struct{}
+
+// affinity is the cookie by which a sticky balancer knows the client.
+const affinity = "balancer"
+
+// pick returns the number of an instance: the one that the client had or the
+// next, if it is ready; else any that is.
+func (b *Balancer) pick(r *http.Request) int {
+	n := len(b.backends)
+	first := int(b.next.Add(1) % uint64(n))
+	if cookie, err := r.Cookie(affinity); b.sticky && err == nil {
+		if had, err := strconv.Atoi(cookie.Value); err == nil && had >= 0 && had < n {
+			first = had
 		}
 	}
-	return b.backends[first%n].url
+	for i := range n {
+		if k := (first + i) % n; b.backends[k].ready.Load() {
+			return k
+		}
+	}
+	return first
 }
 
 // Close stops the balancer.
