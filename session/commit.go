@@ -106,7 +106,7 @@ func (s *Session) committed(ctx context.Context, r *record, to ident, changed, t
 	case err != nil:
 		return err
 	}
-	if touch {
+	if touch || s.base.old {
 		s.m.stats.touches.Add(1)
 		s.m.noteUse(ctx, s.id, r)
 		if x := s.m.opts.express; x != nil && x.Rolling && !s.over {

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"net/url"
 	"slices"
+	"testing"
 
 	"github.com/pedro-go/pedro/devservices"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 )
 
 // appendOnly makes a Redis that keeps its data when it is killed.
@@ -24,4 +26,9 @@ func signExpress(sid string) string {
 func median(list []float64) float64 {
 	sorted := slices.Sorted(slices.Values(list))
 	return sorted[len(sorted)/2]
+}
+
+func redisURL(tb testing.TB) string {
+	tb.Helper()
+	return rediscachetest.Start(tb)
 }
