@@ -94,7 +94,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.RawQuery != "" {
 		values := r.URL.Query()
-		q.exclude, q.verbose = excluded(values), values.Has("verbose")
+		q.exclude, q.verbose, q.still = excluded(values), values.Has("verbose"), values.Get("refresh") == "off"
 		q.format = formats[values.Get("format")]
 	}
 	if q.format == 0 {
@@ -110,6 +110,7 @@ type query struct {
 	check    string   // alone, if not empty
 	exclude  []string // names of checks that do not count
 	verbose  bool
+	still    bool // the page shall not reload itself
 	level    Level
 	format   format
 }

@@ -400,6 +400,12 @@ func TestPageIsItself(t *testing.T) {
 			t.Errorf("the page lacks %s:\n%s", want, page)
 		}
 	}
+	if got := w.Header().Get("Refresh"); got != "5" {
+		t.Errorf("Refresh is %q, want 5", got)
+	}
+	if got := get(health.Handler(c), "/detailed?refresh=off&format=html").Header().Get("Refresh"); got != "" {
+		t.Errorf("with ?refresh=off Refresh is %q, want none", got)
+	}
 	css, err := os.ReadFile("page.css")
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,9 @@ import (
 	"time"
 )
 
-// refresh is how often the page reloads itself, in seconds.
+// refresh is how often the page reloads itself, in seconds. A header tells the
+// browser, and ?refresh=off stops it: people who need time to read must be able
+// to (WCAG 2.2, criterion 2.2.2).
 const refresh = 5
 
 var (
@@ -38,7 +40,7 @@ var (
 // pageData is what the template shows. Everything is text by then.
 type pageData struct {
 	Style      template.CSS
-	Refresh    int
+	Refresh    int // 0: not
 	Title      string
 	Verdict    Status
 	Words      string // the verdict
@@ -95,11 +97,14 @@ func (v *view) page(header http.Header) []byte {
 	now := time.Now()
 	d := pageData{
 		Style:   template.CSS(pageStyle), //nolint:gosec // our own file
-		Refresh: refresh,
 		Verdict: v.Verdict,
 		Symbol:  symbol(v.Verdict),
 		Words:   v.words(),
 		Limited: !v.everything(),
+	}
+	if !v.still {
+		d.Refresh = refresh
+		header.Set("Refresh", strconv.Itoa(refresh))
 	}
 	name := "Health"
 	if v.everything() {

@@ -28,25 +28,12 @@ type browser struct {
 	errors []string // on the console, and of the policy
 }
 
-// startChromium starts one for a test; windows are opened in it.
-func startChromium(t *testing.T) context.Context {
+// window opens a window of a Chromium of its own, so that its cookies are its
+// own as well.
+func window(t *testing.T) *browser {
 	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		const missing = "no Chromium is installed: run make setup"
-		if os.Getenv("CI") != "" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
+		chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, // root has none
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
@@ -54,23 +41,29 @@ func startChromium(t *testing.T) context.Context {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.WindowSize(1100, 900))
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	if err := chromedp.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return ctx
+	return listen(t, ctx)
 }
 
-// window opens a private window.
-func window(t *testing.T, chromium context.Context) *browser { //nolint:revive // as in chromedp
+// chromium returns the path of the browser.
+func chromium(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	return listen(t, ctx)
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	const missing = "no Chromium is installed: run make setup"
+	if os.Getenv("CI") != "" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
 }
 
 // tab opens another tab in the same window.

@@ -12,8 +12,7 @@ import (
 // and as a stranger, in light and dark.
 func TestHealthPage(t *testing.T) {
 	c := startClinic(t)
-	chromium := startChromium(t)
-	b := window(t, chromium)
+	b := window(t)
 	b.login(c.URL)
 	page := c.URL + "/api/health/detailed"
 
@@ -37,7 +36,7 @@ func TestHealthPage(t *testing.T) {
 		}
 	}
 	look("pass", "All is well")
-	stranger := window(t, chromium)
+	stranger := window(t)
 	stranger.do(chromedp.Navigate(page))
 	if text := stranger.text(); strings.Contains(text, "connections in use") || !strings.Contains(text, "States only") && !strings.Contains(text, "states only") {
 		t.Errorf("a stranger sees numbers:\n%s", text)

@@ -12,7 +12,7 @@ import (
 // TestPages uses the clinic as its people do.
 func TestPages(t *testing.T) {
 	c := startClinic(t)
-	b := window(t, startChromium(t))
+	b := window(t)
 	b.do(chromedp.Navigate(c.URL))
 	if got, want := b.title(), "Log in – Pedro clinic"; got != want {
 		t.Fatalf("without a login the title is %q, want %q", got, want)
@@ -51,8 +51,7 @@ func TestPages(t *testing.T) {
 // TestTwoDevices lists the sessions of two devices and ends one from the other.
 func TestTwoDevices(t *testing.T) {
 	c := startClinic(t)
-	chromium := startChromium(t)
-	phone, laptop := window(t, chromium), window(t, chromium)
+	phone, laptop := window(t), window(t)
 	phone.login(c.URL)
 	laptop.login(c.URL)
 	laptop.do(chromedp.Navigate(c.URL + "/account"))
@@ -77,7 +76,7 @@ func TestTwoDevices(t *testing.T) {
 
 func TestIdleExpiry(t *testing.T) {
 	c := startClinic(t, "SESSION_IDLE_TIMEOUT=3s", "SESSION_TOUCH_EVERY=500ms")
-	b := window(t, startChromium(t))
+	b := window(t)
 	b.login(c.URL)
 	for range 5 { // five seconds of activity keep it alive
 		time.Sleep(time.Second)
@@ -96,8 +95,8 @@ func TestIdleExpiry(t *testing.T) {
 // TestRegenerationWhileTabsReload: the session gets a new ID every second, while
 // four tabs reload in parallel. Nobody is logged out.
 func TestRegenerationWhileTabsReload(t *testing.T) {
-	c := startClinic(t, "SESSION_REGENERATE_EVERY=1s")
-	b := window(t, startChromium(t))
+	c := startClinic(t, "SESSION_REGENERATE_EVERY=1s", "SESSION_REGENERATE_GRACE=500ms")
+	b := window(t)
 	b.login(c.URL)
 	cookie := func() (value string) {
 		b.do(chromedp.ActionFunc(sessionCookie(&value)))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -21,7 +22,11 @@ import (
 // Build compiles the clinic into dir and returns the program's path.
 func Build(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "clinic")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/pedro-go/pedro/examples/clinic").CombinedOutput()
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/pedro-go/pedro/examples/clinic")
+	if _, here, _, ok := runtime.Caller(0); ok {
+		cmd.Dir = filepath.Dir(here) // in the clinic's module, also for callers from another
+	}
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build the clinic: %w\n%s", err, out)
 	}
