@@ -31,7 +31,7 @@ type contender struct {
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 
 // contenders are the handlers that are compared, all on one Redis.
-func contenders(b testing.TB) []contender {
+func contenders(b *testing.B) []contender {
 	b.Helper()
 	url := rediscachetest.Start(b)
 	client := dial(b, url)
@@ -108,7 +108,7 @@ func BenchmarkServed(b *testing.B) {
 	servers := make([]*httptest.Server, len(all))
 	for i, c := range all {
 		servers[i] = httptest.NewServer(c.handler)
-		defer servers[i].Close()
+		b.Cleanup(servers[i].Close)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
 	defer transport.CloseIdleConnections()

@@ -33,7 +33,7 @@ func (s *Session) commit(ctx context.Context) error {
 // commitNew makes a session, if there is something to keep.
 func (s *Session) commitNew(ctx context.Context) error {
 	if !s.changed() || s.err != nil {
-		return nil
+		return nil //nolint:nilerr // there is nothing to save, or nothing to save it in
 	}
 	if s.over {
 		return ErrHeadersSent

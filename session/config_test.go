@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -112,9 +113,7 @@ func TestCookieAttributes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k, v := range c.header {
-			req.Header[k] = v
-		}
+		maps.Copy(req.Header, c.header)
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,7 @@ import "fmt"
 func DecodeRecord(raw []byte) error {
 	k, err := newKeys("a secret that nobody has used")
 	if err != nil {
-		return nil
+		panic(err)
 	}
 	f := &nativeFormat{ring: []*keys{k}, cfg: &Config{}}
 	_, err = f.decode(raw, identOf(newToken("")))

@@ -238,9 +238,8 @@ func (f *expressFormat) encode(r *record, _ ident) ([]byte, error) {
 	b.WriteString(`{"` + expressCookie + `":`)
 	b.Write(cookie)
 	property := func(key string, value []byte) {
-		name, _ := json.Marshal(key) // a string
 		b.WriteByte(',')
-		b.Write(name)
+		b.Write(quoted(key))
 		b.WriteByte(':')
 		b.Write(value)
 	}
@@ -280,8 +279,16 @@ func (f *expressFormat) userValue(r *record) []byte {
 	if _, err := strconv.ParseInt(r.User, 10, 64); err == nil && f.cfg.NumericUserID {
 		return []byte(r.User)
 	}
-	quoted, _ := json.Marshal(r.User) // a string
-	return quoted
+	return quoted(r.User)
+}
+
+// quoted is a string in JSON.
+func quoted(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil { // there is no such string
+		return []byte(`""`)
+	}
+	return b
 }
 
 // cookieObject is the cookie property, with its end moved by the last use.
@@ -294,12 +301,8 @@ func (f *expressFormat) cookieObject(r *record) (json.RawMessage, error) {
 		return r.foreign.cookie, nil //nolint:nilerr // kept as it is
 	}
 	// Only this one value changes; all others stay as Node wrote them.
-	old, err := json.Marshal(*c.Expires)
-	if err != nil {
-		return nil, err
-	}
-	end, _ := json.Marshal(f.expiry(r).UTC().Format(isoMillis)) // a string
-	return bytes.Replace(r.foreign.cookie, old, end, 1), nil
+	end := f.expiry(r).UTC().Format(isoMillis)
+	return bytes.Replace(r.foreign.cookie, quoted(*c.Expires), quoted(end), 1), nil
 }
 
 func (f *expressFormat) newCookieObject(r *record) (json.RawMessage, error) {
@@ -325,7 +328,7 @@ func (f *expressFormat) newCookieObject(r *record) (json.RawMessage, error) {
 }
 
 // cookie gives the Set-Cookie the attributes that the record has.
-func (f *expressFormat) cookie(r *record, c *http.Cookie) {
+func (f *expressFormat) cookie(r *record, c *http.Cookie) { //nolint:gosec // what Node wants of its cookie
 	raw, err := f.cookieObject(r)
 	var d expressCookieData
 	if err != nil || json.Unmarshal(raw, &d) != nil {

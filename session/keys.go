@@ -58,7 +58,7 @@ func newKeys(secret string) (*keys, error) {
 
 // mac signs a token for a cookie of this name, into dst.
 func (k *keys) mac(dst []byte, name, token string) []byte {
-	h := k.macs.Get().(hash.Hash) //nolint:errcheck // only hashes are in the pool
+	h := k.macs.Get().(hash.Hash) // only hashes are in the pool
 	h.Reset()
 	_, _ = h.Write([]byte(name))
 	_, _ = h.Write([]byte{'|'})

@@ -93,7 +93,7 @@ func (l *link) do(ctx context.Context, cmd redis.Cmder) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := callPool.Get().(*call) //nolint:errcheck // only calls are in the pool
+	c := callPool.Get().(*call) // only calls are in the pool
 	c.cmd, c.err = cmd, nil
 	l.mu.Lock()
 	if l.closed {
@@ -120,7 +120,10 @@ func (l *link) do(ctx context.Context, cmd redis.Cmder) error {
 func (l *link) dispatchLocked() {
 	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*linkShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
 		n := min(len(l.queue), maxBatch)
-		b := &batch{link: l, calls: l.queue[:n:n]}
+		b := &batch{link: l, calls: l.queue[:n:n], cmds: make([]redis.Cmder, n)}
+		for i, c := range b.calls {
+			b.cmds[i] = c.cmd
+		}
 		l.queue = l.queue[n:]
 		if len(l.queue) == 0 {
 			l.queue = nil
@@ -131,10 +134,12 @@ func (l *link) dispatchLocked() {
 }
 
 // A batch is on its way. Whoever sets over, the goroutine with the replies or
-// the timer, releases the callers.
+// the timer, has the calls and releases the callers; the other must not look at
+// them, since they are used again.
 type batch struct {
 	link  *link
 	calls []*call
+	cmds  []redis.Cmder
 	over  atomic.Bool
 }
 
@@ -148,14 +153,13 @@ func (b *batch) run() {
 		}
 	})
 	var err error
-	if len(b.calls) == 1 {
-		cmd := b.calls[0].cmd
-		_ = b.link.client.Process(ctx, cmd) // the error is in cmd
-		err = cmd.Err()
+	if len(b.cmds) == 1 {
+		_ = b.link.client.Process(ctx, b.cmds[0]) // the error is in the command
+		err = b.cmds[0].Err()
 	} else {
 		pipe := b.link.client.Pipeline()
-		for _, c := range b.calls {
-			_ = pipe.Process(ctx, c.cmd)
+		for _, cmd := range b.cmds {
+			_ = pipe.Process(ctx, cmd)
 		}
 		_, err = pipe.Exec(ctx)
 	}
@@ -167,8 +171,8 @@ func (b *batch) run() {
 		b.release(nil)
 		return
 	}
-	for _, c := range b.calls {
-		if err := c.cmd.Err(); away(err) {
+	for i, c := range b.calls {
+		if err := b.cmds[i].Err(); away(err) {
 			c.err = err
 			b.link.fail(err)
 		}
@@ -186,7 +190,6 @@ func (b *batch) release(err error) {
 		}
 		c.done <- struct{}{}
 	}
-	b.calls = nil
 	l.calls.Add(int64(-n))
 	l.mu.Lock()
 	l.batches--

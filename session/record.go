@@ -44,7 +44,7 @@ func (r *record) clone() *record {
 }
 
 // expiry is when the record ends by itself.
-func (c *Config) expiry(r *record) time.Time {
+func expiry(c *Config, r *record) time.Time {
 	end := time.UnixMilli(r.Seen).Add(c.IdleTimeout)
 	if c.Lifetime > 0 {
 		if last := time.UnixMilli(r.Created).Add(c.Lifetime); last.Before(end) {
@@ -52,13 +52,13 @@ func (c *Config) expiry(r *record) time.Time {
 		}
 	}
 	if r.Retired {
-		end = time.UnixMilli(r.Rotated).Add(c.retiredFor())
+		end = time.UnixMilli(r.Rotated).Add(retiredFor(c))
 	}
 	return end
 }
 
 // retiredFor is how long an ID that was replaced is recognized.
-func (c *Config) retiredFor() time.Duration { return max(c.RegenerateGrace, c.IdleTimeout) }
+func retiredFor(c *Config) time.Duration { return max(c.RegenerateGrace, c.IdleTimeout) }
 
 // merge puts what changed between base and ours onto theirs: the three-way
 // merge. Whole keys only; where both changed one, ours is the later.

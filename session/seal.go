@@ -65,10 +65,10 @@ type nativeFormat struct {
 
 func (*nativeFormat) identOf(token string) ident { return identOf(token) }
 
-func (f *nativeFormat) expiry(r *record) time.Time { return f.cfg.expiry(r) }
+func (f *nativeFormat) expiry(r *record) time.Time { return expiry(f.cfg, r) }
 
 // cookie adds how long a browser is to keep it.
-func (f *nativeFormat) cookie(r *record, c *http.Cookie) {
+func (f *nativeFormat) cookie(r *record, c *http.Cookie) { //nolint:gosec // setCookie has the rest
 	switch {
 	case !f.cfg.Persistent:
 	case f.cfg.Lifetime <= 0:

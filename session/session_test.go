@@ -18,6 +18,7 @@ func TestLifecycle(t *testing.T) {
 		t.Parallel()
 		url := rediscachetest.Start(t)
 		lifecycletest.Run(t, func(t *testing.T) lifecycle.Component {
+			t.Helper()
 			m, err := session.New(dial(t, url), session.Config{Secrets: []string{secret}})
 			if err != nil {
 				t.Fatal(err)
@@ -28,6 +29,7 @@ func TestLifecycle(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		t.Parallel()
 		lifecycletest.Run(t, func(t *testing.T) lifecycle.Component {
+			t.Helper()
 			m, err := session.New(nil, session.Config{})
 			if err != nil {
 				t.Fatal(err)
@@ -53,6 +55,7 @@ func eachBackend(t *testing.T, cfg session.Config, f func(t *testing.T, m *sessi
 func TestLoginAndLogout(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, session.Config{}, func(t *testing.T, m *session.Manager) {
+		t.Helper()
 		b := newBrowser(t, app(t, m))
 		b.want("/me", http.StatusUnauthorized, "nobody")
 		b.want("/set?k=cart&v=apple", 200, "")
@@ -75,6 +78,7 @@ func TestLoginAndLogout(t *testing.T) {
 func TestUsersSessions(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, session.Config{}, func(t *testing.T, m *session.Manager) {
+		t.Helper()
 		base := app(t, m)
 		phone, laptop, other := newBrowser(t, base), newBrowser(t, base), newBrowser(t, base)
 		phone.want("/login?u=ada", 200, "")
@@ -110,6 +114,33 @@ func TestUsersSessions(t *testing.T) {
 		other.want("/me", 401, "nobody")
 		other.want("/login?u=bob", 200, "")
 		other.want("/me", 200, "bob")
+	})
+}
+
+// TestRevokeOthers: all devices but this one.
+func TestRevokeOthers(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, session.Config{}, func(t *testing.T, m *session.Manager) {
+		t.Helper()
+		routes := appRoutes()
+		routes["/others"] = func(_ http.ResponseWriter, r *http.Request) {
+			if n, err := m.RevokeOthers(r.Context()); n != 2 || err != nil {
+				t.Errorf("RevokeOthers = %d, %v, want 2", n, err)
+			}
+			list, err := m.Sessions(r.Context(), "ada")
+			if err != nil || len(list) != 1 || !list[0].Current {
+				t.Errorf("Sessions = %+v, %v, want the current one", list, err)
+			}
+		}
+		base := serve(t, m, routes)
+		this, other, third := newBrowser(t, base), newBrowser(t, base), newBrowser(t, base)
+		for _, b := range []*browser{this, other, third} {
+			b.want("/login?u=ada", 200, "")
+		}
+		this.want("/others", 200, "")
+		this.want("/me", 200, "ada")
+		other.want("/me", 401, "nobody")
+		third.want("/me", 401, "nobody")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,7 +29,7 @@ func TestResponseOrder(t *testing.T) {
 	m := fresh(t, session.Config{})
 	routes := appRoutes()
 	late := make(chan error, 1)
-	for pattern, h := range map[string]http.HandlerFunc{
+	maps.Copy(routes, map[string]http.HandlerFunc{
 		"/set-write": func(w http.ResponseWriter, r *http.Request) { _ = set(r, "x", "1"); _, _ = w.Write([]byte("body")) },
 		"/set-flush-write": func(w http.ResponseWriter, r *http.Request) {
 			_ = set(r, "x", "1")
@@ -56,9 +57,7 @@ func TestResponseOrder(t *testing.T) {
 			late <- set(r, "x", "1")
 		},
 		"/panic": func(_ http.ResponseWriter, r *http.Request) { _ = set(r, "x", "1"); panic(http.ErrAbortHandler) },
-	} {
-		routes[pattern] = h
-	}
+	})
 	base := serve(t, m, routes)
 	for _, path := range []string{"/set-write", "/set-flush-write", "/set-code", "/set-only", "/set-readfrom", "/hints-set"} {
 		b := newBrowser(t, base)
