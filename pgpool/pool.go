@@ -221,7 +221,9 @@ func (n *node) cutOff() {
 func (p *Pool) Ping(ctx context.Context) error { return p.primary.ping(ctx) }
 
 func (n *node) ping(ctx context.Context) error {
-	if n.px.Stat().AcquiredConns() >= n.pool.cfg.MaxConns {
+	// Those that are being made count: while the server is slow to take them, all
+	// places may be taken by none that works yet.
+	if s := n.px.Stat(); s.TotalConns()-s.IdleConns() >= n.pool.cfg.MaxConns {
 		return n.pingAside(ctx)
 	}
 	conn, err := n.acquire(ctx)

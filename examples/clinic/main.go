@@ -105,12 +105,12 @@ func addChecks(checks *health.Checker, pool *pgpool.Pool, cache *rediscache.Cach
 	checks.Add("postgres", health.Pool(pool.Ping, func() (inUse, limit, waiting int) {
 		s := pool.Stats()
 		return int(s.AcquiredConns), int(s.MaxConns), int(s.Waiting)
-	}), health.Details(func() any { return pool.Stats() }))
+	}), health.Details(func() any { return pool.Stats() }), health.Advise(pool.Advice))
 	checks.Add("redis", cache.Ping, health.Optional())
 	// Its numbers cost nothing, so they are those of the moment when somebody asks.
-	checks.Add("cache", nil, health.OnDemand(time.Millisecond), health.Details(func() any { return cache.Stats() }))
+	checks.Add("cache", nil, health.OnDemand(time.Millisecond), health.Details(func() any { return cache.Stats() }), health.Advise(cache.Advice))
 	checks.Add("sessions", health.Fallback(func() time.Time { return sessions.Stats().FallbackSince }),
-		health.Optional(), health.Details(func() any { return sessions.Stats() }))
+		health.Optional(), health.Details(func() any { return sessions.Stats() }), health.Advise(sessions.Advice))
 	checks.Add("process", nil, health.OnDemand(time.Second), health.Gauges(processGauges))
 }
 
