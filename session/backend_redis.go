@@ -31,6 +31,9 @@ type redisBackend struct {
 	// caches.
 	announceAll bool
 	self        string // who announces
+	// split says that the IDs of a move may be on different nodes of a Cluster,
+	// where no script reaches both.
+	split bool
 }
 
 // cookieOfStore is the name under which redisstore finds the ID.
@@ -59,6 +62,14 @@ if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if ARGV[6] == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7]) end
 if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+return 1`)
+
+	takeScript = newScript(`
+local cur = redis.call('GET', KEYS[1])
+if not cur then return 0 end
+if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
+redis.call('UNLINK', KEYS[1])
+if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 return 1`)
 
 	dropScript = newScript(`
@@ -126,7 +137,30 @@ func (b *redisBackend) swap(ctx context.Context, id ident, base, next []byte, tt
 }
 
 func (b *redisBackend) move(ctx context.Context, m *move) ([]byte, error) {
+	if b.split {
+		return b.moveApart(ctx, m)
+	}
 	return b.save(&op{Context: ctx, id: m.to, base: m.base, value: m.next, ttl: m.ttl, move: m})
+}
+
+// moveApart makes the new session, then ends the old one, and takes the first
+// back if the second is not what it was.
+func (b *redisBackend) moveApart(ctx context.Context, m *move) ([]byte, error) {
+	if cur, err := b.swap(ctx, m.to, nil, m.next, m.ttl); err != nil || cur != nil {
+		return nil, errors.Join(errNotSaved, err)
+	}
+	reply, err := b.link.eval(ctx, takeScript, []string{b.prefix + m.from.sid}, m.base, b.channel, goneMessage+b.self+m.from.sid)
+	if reply == int64(1) && err == nil {
+		return nil, nil
+	}
+	if _, e := b.drop(ctx, m.to); e != nil && !errors.Is(e, errGone) {
+		err = errors.Join(err, e)
+	}
+	cur, ok := reply.(string)
+	if !ok && err == nil {
+		err = errGone
+	}
+	return []byte(cur), err
 }
 
 func (b *redisBackend) save(o *op) ([]byte, error) {

@@ -50,6 +50,7 @@ type link struct {
 type outage struct {
 	since time.Time
 	err   error
+	over  chan struct{} // closed when Redis is back
 }
 
 // A call is a command that somebody waits for.
@@ -82,6 +83,28 @@ func newLink(client redis.UniversalClient, timeout time.Duration, probeKey strin
 
 // up reports whether Redis may be asked.
 func (l *link) up() bool { return l.down.Load() == nil }
+
+// settle waits for the end of an outage that has just begun, as long as a call
+// may take: most are one slow moment. It reports whether Redis may be asked.
+func (l *link) settle(ctx context.Context) bool {
+	o := l.down.Load()
+	if o == nil {
+		return true
+	}
+	left := l.timeout - time.Since(o.since)
+	if left <= 0 {
+		return false
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-o.over:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
 
 // do sends a command and waits for its reply. The error is the one of the way
 // there or of ctx; what Redis itself says is in cmd, which may be looked at
@@ -120,7 +143,11 @@ func (l *link) do(ctx context.Context, cmd redis.Cmder) error {
 func (l *link) dispatchLocked() {
 	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*linkShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
 		n := min(len(l.queue), maxBatch)
-		b := &batch{link: l, calls: l.queue[:n:n], cmds: make([]redis.Cmder, n)}
+		b := &batch{link: l, calls: l.queue[:n:n]}
+		b.cmds = b.one[:]
+		if n > 1 {
+			b.cmds = make([]redis.Cmder, n)
+		}
 		for i, c := range b.calls {
 			b.cmds[i] = c.cmd
 		}
@@ -140,6 +167,7 @@ type batch struct {
 	link  *link
 	calls []*call
 	cmds  []redis.Cmder
+	one   [1]redis.Cmder
 	over  atomic.Bool
 }
 
@@ -199,7 +227,7 @@ func (b *batch) release(err error) {
 
 // fail closes the way: those in the queue are released, and the prober begins.
 func (l *link) fail(cause error) {
-	o := &outage{since: time.Now(), err: unavailable(cause)}
+	o := &outage{since: time.Now(), err: unavailable(cause), over: make(chan struct{})}
 	l.mu.Lock()
 	if l.closed || !l.down.CompareAndSwap(nil, o) {
 		l.mu.Unlock()
@@ -235,6 +263,7 @@ func (l *link) recover(o *outage) {
 			running--
 			if err == nil {
 				l.down.Store(nil)
+				close(o.over)
 				l.onChange(nil)
 				return
 			}

@@ -117,6 +117,8 @@ func (m *Manager) connect(client redis.UniversalClient) error {
 	if err != nil {
 		return err
 	}
+	_, cluster := client.(*redis.ClusterClient)
+	back.split = cluster && m.opts.express != nil
 	m.store.link, m.store.back = m.link, back
 	return nil
 }
@@ -187,7 +189,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.stopped = true
 	m.mu.Unlock()
 	var err error
-	if !again && m.link != nil {
+	if !again && m.store.back != nil {
 		err = m.flushAll(ctx)
 	}
 	m.cancel()
@@ -213,7 +215,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 // flushAll is the last chance of what was written while Redis was away.
 func (m *Manager) flushAll(ctx context.Context) error {
 	for attempt := 0; m.store.waiting() > 0; attempt++ {
-		if m.link.up() && m.store.replay(ctx) == nil {
+		if m.store.reachable() && m.store.replay(ctx) == nil {
 			return nil
 		}
 		if startPauses.Wait(ctx, attempt) != nil {
@@ -265,8 +267,8 @@ func (m *Manager) replayer() {
 		case <-m.work:
 		case <-tick.C:
 		}
-		if m.link != nil && m.link.up() && m.store.unsettled() {
-			if err := m.store.replay(m.ctx); err != nil && m.link.up() && m.ctx.Err() == nil {
+		if m.store.reachable() && m.store.unsettled() {
+			if err := m.store.replay(m.ctx); err != nil && m.store.reachable() && m.ctx.Err() == nil {
 				m.log.Warn("bringing sessions over failed, trying again", "error", err)
 			}
 		}

@@ -29,27 +29,27 @@ func TestParallelWritesAllSurvive(t *testing.T) {
 	t.Run("OneProcess", func(t *testing.T) {
 		t.Parallel()
 		b := newBrowser(t, app(t, fresh(t, session.Config{MaxBytes: 1 << 20})))
-		parallelWrites(t, b, b.base)
+		parallelWrites(t, b, rounds(100), b.base)
 	})
 	t.Run("TwoProcesses", func(t *testing.T) {
 		t.Parallel()
 		url := rediscachetest.Start(t)
 		b := newBrowser(t, another(t, url))
-		parallelWrites(t, b, b.base, another(t, url))
+		parallelWrites(t, b, rounds(100), b.base, another(t, url))
 	})
 	t.Run("Memory", func(t *testing.T) {
 		t.Parallel()
 		b := newBrowser(t, app(t, open(t, nil, session.Config{MaxBytes: 1 << 20})))
-		parallelWrites(t, b, b.base)
+		parallelWrites(t, b, rounds(20), b.base)
 	})
 }
 
-func parallelWrites(t *testing.T, b *browser, bases ...string) {
+func parallelWrites(t *testing.T, b *browser, times int, bases ...string) {
 	t.Helper()
 	// The cookie is one for all ports of a host.
 	b.want("/set?k=first&v=x", 200, "")
 	lost := 0
-	for round := range rounds(100) {
+	for round := range times {
 		b.want("/set?k=round&v="+strconv.Itoa(round), 200, "")
 		var wg sync.WaitGroup
 		for i := range 64 {

@@ -75,7 +75,7 @@ func (st *store) load(ctx context.Context, id ident) (*record, error) {
 	case seen != nil && (seen.dirty || seen.cached(time.Now())):
 		st.stats.fromMemory.Add(1)
 		return st.known(seen, nil)
-	case !st.reachable():
+	case !st.reachable() && (seen != nil || !st.link.settle(ctx)):
 		return st.known(seen, st.link.down.Load().errOrNil())
 	}
 	tick := st.live.tick(id.sid)

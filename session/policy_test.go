@@ -1,0 +1,228 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+	"github.com/pedro-go/pedro/session"
+)
+
+// TestPolicies: what the other fallbacks do while Redis is away.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		policy    session.Fallback
+		me, write int
+	}{
+		{session.FallbackMemory, 200, 200},
+		{session.FallbackReadOnly, 200, 503},
+		{session.FallbackOff, 503, 500},
+	} {
+		t.Run(string(c.policy), func(t *testing.T) {
+			t.Parallel()
+			s := rediscachetest.StartServer(t, appendOnly())
+			m := open(t, dial(t, s.URL()), session.Config{Fallback: c.policy})
+			base := app(t, m)
+			b := newBrowser(t, base)
+			b.want("/login?u=ada", 200, "")
+			out := newBrowser(t, base)
+			out.want("/login?u=bob", 200, "")
+			if err := s.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			b.want("/me", c.me, "*")
+			b.want("/set?k=a&v=1", c.write, "*")
+			if c.policy != session.FallbackOff {
+				out.want("/logout", 200, "")
+				out.want("/me", 401, "nobody")
+			}
+			b.want("/anonymous", 200, "hello")
+			if err := s.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "back", func() bool { return m.Stats().FallbackSince.IsZero() })
+			b.want("/me", 200, "ada")
+			if c.policy != session.FallbackOff {
+				out.want("/me", 401, "nobody")
+			}
+		})
+	}
+}
+
+// TestStopBringsOver: what was written while Redis was away is not lost by a
+// stop, if Redis comes back within its time.
+func TestStopBringsOver(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t, appendOnly())
+	m := open(t, dial(t, s.URL()), session.Config{})
+	b := newBrowser(t, app(t, m))
+	b.want("/set?k=a&v=1", 200, "")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/login?u=ada", 200, "")
+	b.want("/set?k=a&v=2", 200, "")
+	stopped := make(chan error, 1)
+	go func() { stopped <- m.Stop(context.WithoutCancel(t.Context())) }()
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Fatalf("Stop = %v, want nil", err)
+	}
+	b.base = app(t, open(t, dial(t, s.URL()), session.Config{}))
+	b.want("/me", 200, "ada")
+	b.want("/get?k=a", 200, "2")
+}
+
+// TestStopGivesUp: a stop does not wait for Redis longer than its context.
+func TestStopGivesUp(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	m := open(t, dial(t, s.URL()), session.Config{})
+	b := newBrowser(t, app(t, m))
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/login?u=ada", 200, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("Stop = %v, want ErrUnavailable and the context's error", err)
+	}
+}
+
+// TestUnknownCookieIsKept: while Redis is away, a cookie that this process has
+// not seen is neither a logout nor a login.
+func TestUnknownCookieIsKept(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t, appendOnly())
+	b := newBrowser(t, app(t, open(t, dial(t, s.URL()), session.Config{})))
+	b.want("/login?u=ada", 200, "")
+	m := open(t, dial(t, s.URL()), session.Config{})
+	routes := appRoutes()
+	routes["/members"] = session.RequireAuthenticated(routes["/me"]).ServeHTTP
+	b.base = serve(t, m, routes)
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/members", "/me"} {
+		code, _, header := b.do(path)
+		if code != http.StatusServiceUnavailable || header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: got %d, Set-Cookie %q, want 503 and none", path, code, header.Get("Set-Cookie"))
+		}
+	}
+	if _, _, header := b.do("/members"); header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	b.want("/anonymous", 200, "hello")
+	if err := m.Ping(t.Context()); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("Ping = %v, want ErrUnavailable", err)
+	}
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "back", func() bool { return m.Stats().FallbackSince.IsZero() })
+	b.want("/members", 200, "ada")
+}
+
+// TestLocalCache: reads cost nothing, and other processes' changes and
+// revocations arrive within the bound.
+func TestLocalCache(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	cfg := session.Config{LocalCache: 5 * time.Second}
+	m1, m2 := open(t, dial(t, s.URL()), cfg), open(t, dial(t, s.URL()), cfg)
+	here, there := app(t, m1), app(t, m2)
+	var worst time.Duration
+	for round := range 20 {
+		b := newBrowser(t, here)
+		b.want("/login?u=ada", 200, "")
+		b.want("/set?k=a&v=1", 200, "")
+		b.want("/get?k=a", 200, "1") // own writes are seen at once
+		b.base = there
+		b.want("/get?k=a", 200, "1")
+		began := time.Now()
+		cookie := b.cookies()
+		if round%2 == 0 {
+			raw(t, here+"/set?k=a&v=2", cookie)
+			eventually(t, "the change", func() bool { _, v := b.get("/get?k=a"); return v == "2" })
+		} else {
+			raw(t, here+"/logout", cookie)
+			eventually(t, "the logout", func() bool { code, _ := b.get("/me"); return code == 401 })
+		}
+		worst = max(worst, time.Since(began))
+	}
+	t.Logf("the slowest change took %v to arrive", worst)
+	if worst > 3*time.Second {
+		t.Errorf("a change took %v to arrive, want it by a message, not by the bound of 5 s", worst)
+	}
+	if n := m2.Stats().FromMemory; n == 0 {
+		t.Error("nothing came from the local cache")
+	}
+}
+
+// TestExpressOnCluster: IDs of Express are on any node.
+func TestExpressOnCluster(t *testing.T) {
+	t.Parallel()
+	c := rediscachetest.StartCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+	t.Cleanup(func() { _ = client.Close() })
+	m := open(t, client, session.Config{}, session.WithExpressSessions(session.ExpressConfig{}))
+	base := app(t, m)
+	for range 8 {
+		b := newBrowser(t, base)
+		b.want("/set?k=a&v=1", 200, "")
+		old := b.cookies()
+		b.want("/login?u=ada", 200, "")
+		b.want("/me", 200, "ada")
+		b.want("/get?k=a", 200, "1")
+		if code, _, _ := raw(t, base+"/me", old); code != 401 {
+			t.Errorf("the ID from before the login got %d, want 401", code)
+		}
+	}
+	if err := m.RevokeAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := m.Sessions(t.Context(), "ada"); err != nil || len(list) != 0 || !m.Stats().FallbackSince.IsZero() {
+		t.Errorf("Sessions after RevokeAll = %d, %v, want none", len(list), err)
+	}
+}
+
+// TestCluster: sessions, logins, lists and revocations on a Redis Cluster.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := rediscachetest.StartCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+	t.Cleanup(func() { _ = client.Close() })
+	m := open(t, client, session.Config{MaxPerUser: 6})
+	base := app(t, m)
+	var all []*browser
+	for range 8 {
+		b := newBrowser(t, base)
+		b.want("/set?k=a&v=1", 200, "")
+		b.want("/login?u=ada", 200, "")
+		b.want("/get?k=a", 200, "1")
+		all = append(all, b)
+		began := time.Now()
+		eventually(t, "a millisecond", func() bool { return time.Since(began) > 2*time.Millisecond })
+	}
+	all[0].want("/me", 401, "nobody")
+	all[7].want("/logout", 200, "")
+	if list, err := m.Sessions(t.Context(), "ada"); err != nil || len(list) != 5 {
+		t.Errorf("Sessions = %d, %v, want 5", len(list), err)
+	}
+	if n, err := m.RevokeUser(t.Context(), "ada"); n != 5 || err != nil {
+		t.Errorf("RevokeUser = %d, %v, want 5", n, err)
+	}
+	all[5].want("/me", 401, "nobody")
+	if s := m.Stats(); !s.FallbackSince.IsZero() || s.FromMemory > 0 {
+		t.Errorf("served from memory: %+v", s)
+	}
+}
