@@ -46,14 +46,15 @@ func (n *node) acquire(ctx context.Context) (conn *pgxpool.Conn, err error) {
 			return err
 		})
 	}
-	if waited := patience.end(); !waited && err == nil {
+	looks := patience.end()
+	if looks < 2 && err == nil {
 		n.acquireWait.Observe(0)
 		return conn, nil
 	}
 	took := time.Duration(clock() - start)
 	n.acquireWait.Observe(took)
 	if err != nil {
-		return nil, n.acquireFailed(ctx, err, took)
+		return nil, n.acquireFailed(ctx, err, took, looks)
 	}
 	return conn, nil
 }
@@ -66,17 +67,20 @@ func (n *node) acquireBy(ctx context.Context, try func(context.Context) error) e
 	if err != nil {
 		err = n.acquireAgain(patience, err, try)
 	}
-	patience.end()
+	looks := patience.end()
 	took := time.Duration(clock() - start)
 	n.acquireWait.Observe(took)
 	if err != nil {
-		return n.acquireFailed(ctx, err, took)
+		return n.acquireFailed(ctx, err, took, looks)
 	}
 	return nil
 }
 
 // acquireAgain tries again after err, until patience ends.
 func (n *node) acquireAgain(patience *patience, err error, try func(context.Context) error) error {
+	if patience.Err() != nil {
+		return err
+	}
 	_ = patience.Done() // arms it
 	for attempt := 0; err != nil; attempt++ {
 		switch {
@@ -113,8 +117,9 @@ func isPermanent(err error) bool {
 		strings.Contains(text, "pgpool: password:")
 }
 
-// acquireFailed says why there is no connection.
-func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duration) error {
+// acquireFailed says why there is no connection. looks is how often the patience
+// was looked at: twice if all that was waited for is a free connection.
+func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duration, looks int32) error {
 	if errors.Is(err, puddle.ErrClosedPool) {
 		return ErrClosed
 	}
@@ -130,11 +135,14 @@ func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duratio
 		}
 		return n.describeConnect(err)
 	}
-	n.exhausted.Add(1)
 	cause := err
 	if ctx.Err() != nil {
 		cause = context.Cause(ctx)
 	}
+	if st := n.px.Stat(); looks > 2 && st.AcquiredConns() < st.MaxConns() {
+		return fmt.Errorf("%w: %s: no connection was made within %v: %w", ErrUnavailable, n.name, waited.Round(time.Millisecond), cause)
+	}
+	n.exhausted.Add(1)
 	return &ExhaustedError{
 		Waited: waited, MaxConns: n.pool.cfg.MaxConns, Waiting: n.waiting.Load(), Holders: n.holders(),
 		InTx: txFrom(ctx, n.pool) != nil, Err: cause,
@@ -297,12 +305,12 @@ func (p *patience) cancel(err error) {
 	}
 }
 
-// end releases the patience and reports whether it was needed. It is used again
+// end releases the patience and tells how often it was looked at. It is used again
 // unless it fired, or a connection was dialed, which goes on in the background
 // and may still look at it: two looks mean that only a free connection was
 // waited for.
-func (p *patience) end() (waited bool) {
-	looks := p.looks.Load()
+func (p *patience) end() (looks int32) {
+	looks = p.looks.Load()
 	again := looks < 2
 	if !again {
 		p.node.waiting.Add(-1)
@@ -321,5 +329,5 @@ func (p *patience) end() (waited bool) {
 		p.Context, p.node = nil, nil
 		patiences.Put(p)
 	}
-	return looks >= 2
+	return looks
 }

@@ -3,6 +3,7 @@ package pgpool_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,13 +22,20 @@ func TestCancelKeepsTheConnection(t *testing.T) {
 	cause := errors.New("the user left")
 	for range 10 {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		stop := time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
+		stop := make(chan struct{})
+		go func() { // once it runs
+			defer close(stop)
+			defer cancel(cause)
+			eventually(t, "the statement runs", func() bool {
+				list, err := p.LongRunning(t.Context(), 0)
+				return err != nil || slices.ContainsFunc(list, func(q pgpool.RunningQuery) bool { return q.SQL == "select pg_sleep(30)" })
+			})
+		}()
 		_, err := p.Exec(ctx, "select pg_sleep(30)")
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) || pgpool.Code(err) != "57014" {
 			t.Errorf("got %v, want context.Canceled, its cause and 57014", err)
 		}
-		stop.Stop()
-		cancel(nil)
+		<-stop
 		if _, err := pgpool.Get[int](t.Context(), p, "select 1"); err != nil {
 			t.Errorf("the next query: %v", err)
 		}

@@ -37,8 +37,9 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 		return t.verdict(nil), fmt.Errorf("pgpool: commit: an earlier statement failed: %w", pgx.ErrTxCommitRollback)
 	}
 	t.w.prefix.drop() // a savepoint that is still to be released ends with the transaction
-	xid, epoch := t.identity()
-
+	if t.asksEpoch {
+		t.identity() // for the next transactions on this connection
+	}
 	// The outcome must be known, so the context cannot interrupt from here on.
 	ctx = context.WithoutCancel(ctx)
 	runs := t.w.runs.Load()
@@ -58,9 +59,10 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 		t.rollback(ctx)
 		return afterLoss, fmt.Errorf("%w: the connection was lost before commit: %w", ErrUnavailable, err)
 	}
-	old := t.c.PgConn().PID()
+	o := outcome{ledger: t.opts.ledger, id: t.id}
+	o.xid, o.epoch = t.identity()
 	t.rollback(ctx) // only gives the dead connection back
-	return t.resolve(ctx, outcome{xid: xid, epoch: epoch, ledger: t.opts.ledger, id: t.id, pid: old}, err)
+	return t.resolve(ctx, o, err)
 }
 
 // commitStatement sends COMMIT and returns what the server made of it.
@@ -89,7 +91,7 @@ func (t *tx) commitStatement(ctx context.Context) (string, error) {
 
 // identity returns what BEGIN told about the transaction.
 func (t *tx) identity() (xid, epoch string) {
-	if answer := t.w.prefix.answer(0); len(answer) > 0 {
+	if answer := t.w.prefix.row(); len(answer) > 0 {
 		xid = answer[0]
 		if t.asksEpoch && len(answer) > 1 && answer[1] != t.w.epoch {
 			t.w.epoch = answer[1]
@@ -125,7 +127,6 @@ const resolveTimeout = 30 * time.Second
 type outcome struct {
 	xid, epoch string
 	ledger, id string
-	pid        uint32
 }
 
 var (

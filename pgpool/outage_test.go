@@ -208,9 +208,10 @@ func TestOutageLongerThanPatience(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pgpool.Get[int](t.Context(), p, "select 1"); err != nil {
-		t.Errorf("after its return: %v", err)
-	}
+	eventually(t, "queries after its return", func() bool {
+		_, err := pgpool.Get[int](t.Context(), p, "select 1")
+		return err == nil
+	})
 }
 
 // pause between faults, drawn so that they hit every phase.

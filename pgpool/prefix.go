@@ -15,7 +15,7 @@ type stmt struct {
 	sql  string
 	name string   // to be prepared under, once per connection; "" parses it each time
 	args []string // text parameters
-	want bool     // its one row is an answer
+	want bool     // its one row is the answer of the prefix
 }
 
 // A prefix holds statements that are sent in front of the connection's next
@@ -34,10 +34,10 @@ type prefix struct {
 	filtering atomic.Bool
 	expect    []stmt // whose replies are still to come
 	parsing   []string
-	simple    bool       // the message behind is a simple query, which has no Sync
-	in, out   []byte     // received, and to be passed on
-	answers   [][]string // rows of statements that want one
-	prepared  []string   // names that exist on the connection
+	simple    bool     // the message behind is a simple query, which has no Sync
+	in, out   []byte   // received, and to be passed on
+	answer    []byte   // the row of the statement that wants one, undecoded
+	prepared  []string // names that exist on the connection
 	buf       []byte
 }
 
@@ -61,18 +61,23 @@ func (p *prefix) drop() { p.queue = p.queue[:0] }
 func (p *prefix) reset() {
 	p.drop()
 	p.mu.Lock()
-	p.answers = p.answers[:0]
+	p.answer = p.answer[:0]
 	p.mu.Unlock()
 }
 
-// answer returns row i of the statements that wanted one, or nil.
-func (p *prefix) answer(i int) []string {
+// row returns the answer, or nil. It is rarely needed, and so decoded late.
+func (p *prefix) row() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i < len(p.answers) {
-		return p.answers[i]
+	var row pgproto3.DataRow
+	if len(p.answer) == 0 || row.Decode(p.answer) != nil {
+		return nil
 	}
-	return nil
+	values := make([]string, len(row.Values))
+	for i, v := range row.Values {
+		values[i] = string(v)
+	}
+	return values
 }
 
 // write sends the queue and b in one packet.
@@ -184,15 +189,7 @@ func (p *prefix) message(kind byte, msg []byte) error {
 	case '2': // BindComplete
 	case 'D': // DataRow
 		if p.expect[0].want {
-			var row pgproto3.DataRow
-			if err := row.Decode(msg[5:]); err != nil {
-				return errFilter
-			}
-			answer := make([]string, len(row.Values))
-			for i, v := range row.Values {
-				answer[i] = string(v)
-			}
-			p.answers = append(p.answers, answer)
+			p.answer = append(p.answer[:0], msg[5:]...)
 		}
 	case 'C': // CommandComplete
 		p.expect = slices.Delete(p.expect, 0, 1)

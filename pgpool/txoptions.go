@@ -77,6 +77,13 @@ func WithClaims(c Claims) TxOption {
 }
 
 func applyTxOptions(opts []TxOption) txOptions {
+	if len(opts) == 0 {
+		return txOptions{begin: plainBegin, attempts: DefaultMaxAttempts}
+	}
+	return collectTxOptions(opts)
+}
+
+func collectTxOptions(opts []TxOption) txOptions {
 	o := txOptions{begin: plainBegin}
 	for _, opt := range opts {
 		if opt != nil {
