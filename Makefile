@@ -28,6 +28,18 @@ test: setup ## all tests, with the race detector and in random order
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 	@for m in $(MODULES); do echo "# $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout 15m ./...) || exit 1; done
 
+DURATION ?= 60s
+.PHONY: chaos
+chaos: setup ## two instances under load while everything fails: DURATION=30m SEED=7
+	CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) $(GO) test -race -count=1 -v -timeout 0 ./examples/clinic/chaos
+
+.PHONY: fuzz
+fuzz: ## each fuzzer for FUZZTIME=30s
+	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+		grep -ohE 'func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | awk '{print $$2}' | while read -r name; do \
+			echo "# $$name in $$dir"; $(GO) test -run '^$$' -fuzz "^$${name}\$$" -fuzztime $(or $(FUZZTIME),30s) "$$dir" || exit 1; \
+		done || exit 1; done
+
 .PHONY: check
 check: fmt-check vet lint tidy-check ## formatting, vet, linters, tidy modules
 
