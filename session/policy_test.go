@@ -140,6 +140,9 @@ func TestLocalCache(t *testing.T) {
 	cfg := session.Config{LocalCache: 5 * time.Second}
 	m1, m2 := open(t, dial(t, s.URL()), cfg), open(t, dial(t, s.URL()), cfg)
 	here, there := app(t, m1), app(t, m2)
+	reader := newBrowser(t, there)
+	reader.want("/login?u=bob", 200, "")
+	eventually(t, "read from the local cache", func() bool { reader.get("/me"); return m2.Stats().FromMemory > 0 })
 	var worst time.Duration
 	for round := range 20 {
 		b := newBrowser(t, here)
@@ -162,9 +165,6 @@ func TestLocalCache(t *testing.T) {
 	t.Logf("the slowest change took %v to arrive", worst)
 	if worst > 3*time.Second {
 		t.Errorf("a change took %v to arrive, want it by a message, not by the bound of 5 s", worst)
-	}
-	if n := m2.Stats().FromMemory; n == 0 {
-		t.Error("nothing came from the local cache")
 	}
 }
 

@@ -81,8 +81,12 @@ func (s *Session) importOne(ctx context.Context, cfg *RedisstoreConfig, old stri
 		return err
 	}
 	raw, err := get.Bytes()
-	if err != nil {
-		return errGone
+	if err != nil { // perhaps a parallel request has just taken it over
+		if !s.find(id, false) || s.base == nil {
+			return errGone
+		}
+		s.cookie = cookieSet
+		return nil
 	}
 	r, err := s.m.fromRedisstore(s, cfg, raw)
 	if err != nil {

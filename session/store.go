@@ -83,7 +83,7 @@ func (st *store) load(ctx context.Context, id ident) (*record, error) {
 	if err != nil {
 		switch {
 		case errors.Is(err, errGone):
-			if e != nil {
+			if seen != nil {
 				e.view.CompareAndSwap(seen, &view{gone: true})
 			}
 			return nil, errGone
