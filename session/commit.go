@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -62,11 +63,15 @@ func (s *Session) commitChange(ctx context.Context) error {
 		return s.heal(ctx)
 	}
 	var to ident
+	mark := s.mark()
 	for range 4 {
 		r, err := s.m.store.update(ctx, s.id, func(cur *record) (*plan, error) {
 			to = ident{}
-			p := &plan{next: cur.clone()}
+			p := &plan{next: cur.clone(), changes: s.changes, mark: mark}
 			p.next.Values = s.apply(cur)
+			if mark != 0 {
+				p.next.mark(mark)
+			}
 			p.next.old = false
 			s.m.used(s, p.next, now)
 			due := rotate && now.UnixMilli()-cur.Rotated >= s.m.cfg.RegenerateEvery.Milliseconds()
@@ -89,6 +94,16 @@ func (s *Session) commitChange(ctx context.Context) error {
 		return s.committed(ctx, r, to, changed, touch, err)
 	}
 	return nil
+}
+
+// mark names this save if it holds an Update, and is 0 if not.
+func (s *Session) mark() int64 {
+	for _, c := range s.changes {
+		if !c.blind {
+			return rand.Int64() | 1
+		}
+	}
+	return 0
 }
 
 // committed notes what came of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -55,8 +56,51 @@ func (st *store) updateMemory(e *entry, f func(*record) (*plan, error), attempt 
 	if st.back != nil && !e.dirty {
 		e.base, e.baseRaw, e.attempt = v.rec, v.raw, attempt
 	}
+	if st.back != nil {
+		e.noteUpdates(p)
+	}
 	st.keep(e, p.next)
 	return p.next, nil
+}
+
+// noteUpdates remembers the Updates of a plan, and forgets those that a Set has
+// overwritten. Beyond maxUpdates of a key its value counts, as that of a Set.
+func (e *entry) noteUpdates(p *plan) {
+	for key, c := range p.changes {
+		if c.blind || len(e.updates[key]) >= maxUpdates {
+			delete(e.updates, key)
+			continue
+		}
+		if e.updates == nil {
+			e.updates = map[string][]update{}
+		}
+		e.updates[key] = append(e.updates[key], update{c, p.mark})
+	}
+}
+
+const maxUpdates = 1000
+
+// redo does the Updates again that theirs does not hold yet.
+func (e *entry) redo(next, theirs *record) {
+	for key, list := range e.updates {
+		value := theirs.Values[key]
+		for _, u := range list {
+			if slices.Contains(theirs.Marks, u.mark) {
+				continue
+			}
+			if v, err := u.change.on(value); err == nil {
+				value = v
+			}
+			if !slices.Contains(next.Marks, u.mark) {
+				next.mark(u.mark)
+			}
+		}
+		if value == nil {
+			delete(next.Values, key)
+		} else {
+			next.Values[key] = value
+		}
+	}
 }
 
 // moveMemory gives a session a new ID in memory.
@@ -108,7 +152,7 @@ func (st *store) note(e *entry) {
 
 // forget takes an entry out of the journal.
 func (st *store) forget(e *entry) {
-	e.dirty, e.base, e.baseRaw, e.attempt, e.origin = false, nil, nil, nil, nil
+	e.dirty, e.base, e.baseRaw, e.attempt, e.origin, e.updates = false, nil, nil, nil, nil, nil
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	delete(st.journal, e)
@@ -234,6 +278,7 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 			from = &record{}
 		}
 		base, next = st.format.baseTag(cur), merge(from, v.rec, theirs)
+		e.redo(next, theirs)
 	}
 	return errNotSaved
 }

@@ -42,10 +42,18 @@ type entry struct {
 	mu sync.Mutex // writers, one at a time
 	// What has to reach Redis; guarded by mu.
 	dirty   bool
-	base    *record // what Redis has, as far as we know; nil: nothing
-	baseRaw []byte  // the same, encoded
-	attempt *view   // what may have reached Redis: nobody answered
-	origin  *origin // the ID before, that has to give way
+	base    *record             // what Redis has, as far as we know; nil: nothing
+	baseRaw []byte              // the same, encoded
+	attempt *view               // what may have reached Redis: nobody answered
+	origin  *origin             // the ID before, that has to give way
+	updates map[string][]update // what Update did to keys since base
+}
+
+// An update is what an Update of a request did to a key, to be done again on
+// what another process has saved meanwhile.
+type update struct {
+	change *change
+	mark   int64
 }
 
 // A view is what is known of a session at one moment. It is not changed.

@@ -157,3 +157,32 @@ func (b *browser) cookies() string {
 	}
 	return strings.Join(out, "; ")
 }
+
+// TestUpdatesCountInAnOutage: counters of two processes that could not reach
+// Redis for a while, and did not hear whether their last save arrived, add up.
+func TestUpdatesCountInAnOutage(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t, appendOnly())
+	m1, m2 := open(t, dial(t, s.URL()), session.Config{}), open(t, dial(t, s.URL()), session.Config{})
+	a := newBrowser(t, app(t, m1))
+	b := *a
+	b.base = app(t, m2)
+	a.want("/set?k=first&v=x", 200, "")
+	b.want("/count", 200, "")
+	a.want("/count", 200, "")
+	if err := s.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		a.want("/count", 200, "")
+		b.want("/count", 200, "")
+	}
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*session.Manager{m1, m2} {
+		eventually(t, "back", func() bool { return m.Stats().FallbackSince.IsZero() && m.Stats().Waiting == 0 })
+	}
+	a.want("/counted", 200, "22")
+	b.want("/counted", 200, "22")
+}

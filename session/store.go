@@ -39,6 +39,10 @@ type plan struct {
 	next *record
 	to   ident   // a new ID; empty: the same
 	left *record // what stays under the old ID; nil: nothing
+	// changes are what makes next of what there is, and mark names them if there
+	// is an Update among them.
+	changes map[string]*change
+	mark    int64
 	// independent: the new session is made even if the old one has ended.
 	independent bool
 }
