@@ -24,6 +24,13 @@ import (
 )
 
 func main() {
+	if child, err := cases.Child(); child {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx)
 	stop()
@@ -47,7 +54,9 @@ func run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
 	}}
 	var tables []harness.Table
-	for _, c := range cases.All() {
+	servers := &cases.Servers{}
+	defer servers.Close()
+	for _, c := range servers.All() {
 		if !match.MatchString(c.Name) {
 			continue
 		}

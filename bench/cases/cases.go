@@ -10,6 +10,6 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 // All returns every case, in the order of the report.
-func All() []harness.Case {
-	return slices.Concat(Health())
+func (s *Servers) All() []harness.Case {
+	return slices.Concat(s.Postgres(), s.Cache(), s.Session(), Health())
 }

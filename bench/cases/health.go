@@ -138,6 +138,10 @@ func openHealth(ctx context.Context, name string, checkTime time.Duration, p har
 		writers[i].header = http.Header{}
 		requests[i] = httptest.NewRequestWithContext(ctx, http.MethodGet, "/ready", http.NoBody)
 	}
+	burst := 0
+	if checkTime == 0 {
+		burst = 32
+	}
 	return &harness.Running{
 		Do: func(_ context.Context, caller, _ int) error {
 			w := &writers[caller]
@@ -149,6 +153,7 @@ func openHealth(ctx context.Context, name string, checkTime time.Duration, p har
 			}
 			return nil
 		},
+		Burst:    burst,
 		Counters: func() map[string]float64 { return map[string]float64{"check runs": float64(runs.Load())} },
 		Close:    stop,
 	}, nil

@@ -1,0 +1,216 @@
+package cases
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pedro-go/pedro/bench/harness"
+)
+
+// account is a row of both tables.
+type account struct {
+	ID      int64     `bun:"id,pk"   db:"id"`
+	Name    string    `bun:"name"    db:"name"`
+	Email   string    `bun:"email"   db:"email"`
+	Balance int64     `bun:"balance" db:"balance"`
+	Active  bool      `bun:"active"  db:"active"`
+	Made    time.Time `bun:"made"    db:"made"`
+}
+
+const (
+	accounts  = 1000
+	listed    = 100
+	poolSize  = 20 // of every stack
+	chunk     = 1000
+	getSQL    = "select id, name, email, balance, active, made from accounts where id = $1"
+	listSQL   = "select id, name, email, balance, active, made from accounts where id >= $1 order by id limit 100"
+	takeSQL   = "update accounts set balance = balance - 1 where id = $1"
+	giveSQL   = "update accounts set balance = balance + 1 where id = $1"
+	columnSQL = "(id, name, email, balance, active, made)"
+)
+
+// database is what a stack of these cases can do.
+type database struct {
+	get      func(ctx context.Context, id int64) (account, error)
+	list     func(ctx context.Context, from int64) ([]account, error)
+	transfer func(ctx context.Context, from, to int64) error
+	insert   func(ctx context.Context, rows []account, conflict bool) (int64, error)
+	close    func()
+}
+
+type pgStack struct {
+	name string
+	ours bool
+	open func(ctx context.Context, url string) (*database, error)
+}
+
+// Postgres is the cost of the usual work with PostgreSQL.
+func (s *Servers) Postgres() []harness.Case {
+	return []harness.Case{
+		{
+			Name:   "postgres/get",
+			About:  "One row of six columns by primary key, into a struct. Every stack has a pool of 20 connections.",
+			Params: append(vary(nearAndFar[:1], 1, 16, 64), vary(nearAndFar[1:], 16)...),
+			Stacks: s.pgStacks("get", func(db *database) *harness.Running {
+				return &harness.Running{Do: func(ctx context.Context, caller, i int) error {
+					id := int64((caller*61+i*7)%accounts + 1)
+					a, err := db.get(ctx, id)
+					if err == nil && a.ID != id {
+						err = fmt.Errorf("%w: account %d, want %d", errWrong, a.ID, id)
+					}
+					return err
+				}}
+			}),
+		},
+		{
+			Name:   "postgres/select-100",
+			About:  "100 rows into a slice of structs; counted in rows.",
+			Params: append(vary(nearAndFar[:1], 1, 16), vary(nearAndFar[1:], 16)...),
+			Stacks: s.pgStacks("list", func(db *database) *harness.Running {
+				return &harness.Running{Weight: listed, Do: func(ctx context.Context, caller, i int) error {
+					from := int64((caller*61+i*7)%(accounts-listed) + 1)
+					list, err := db.list(ctx, from)
+					if err == nil && (len(list) != listed || list[listed-1].ID != from+listed-1) {
+						err = fmt.Errorf("%w: %d rows", errWrong, len(list))
+					}
+					return err
+				}}
+			}),
+		},
+		{
+			Name:   "postgres/transaction",
+			About:  "A transaction of two updates, of rows that no other caller touches. The server does not wait for the disk.",
+			Params: vary(nearAndFar, 1, 16),
+			Stacks: s.pgStacks("transfer", func(db *database) *harness.Running {
+				return &harness.Running{Do: func(ctx context.Context, caller, _ int) error {
+					return db.transfer(ctx, int64(2*caller+1), int64(2*caller+2))
+				}}
+			}),
+		},
+		s.batchInsert("postgres/batch-insert", false),
+		s.batchInsert("postgres/batch-upsert", true),
+	}
+}
+
+func (s *Servers) batchInsert(name string, conflict bool) harness.Case {
+	op := "insert"
+	about := "Inserting so many rows of six columns into an empty table with a primary key, all or nothing; counted in rows."
+	if conflict {
+		op = "upsert"
+		about = "The same with ON CONFLICT DO NOTHING, where every second row is there already."
+	}
+	return harness.Case{
+		Name: name, About: about,
+		Params: []harness.Params{{N: 10_000}, {N: 100_000}},
+		Rounds: 5,
+		Stacks: s.pgStacks(op, func(db *database) *harness.Running {
+			rows := map[int][]account{}
+			return &harness.Running{Slice: func(ctx context.Context, _ int, _ time.Duration) (harness.Sample, error) {
+				n, _ := ctx.Value(sizeKey{}).(int)
+				if rows[n] == nil {
+					rows[n] = makeAccounts(n)
+				}
+				return s.insertOnce(ctx, db, rows[n], conflict)
+			}}
+		}),
+	}
+}
+
+// sizeKey is where a slice finds Params.N.
+type sizeKey struct{}
+
+func makeAccounts(n int) []account {
+	rows := make([]account, n)
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range rows {
+		rows[i] = account{ID: int64(i + 1), Name: "A name", Email: fmt.Sprintf("a%d@example.com", i), Balance: int64(i), Active: true, Made: made}
+	}
+	return rows
+}
+
+// readyItems empties the table, or leaves every second row in it.
+func (s *Servers) readyItems(ctx context.Context, n int, conflict bool) (want int64, err error) {
+	conn, err := pgx.Connect(ctx, s.pg.URL())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	want = int64(n)
+	sql := "truncate items"
+	if conflict {
+		want -= int64(n / 2)
+		sql += fmt.Sprintf("; insert into items select i, 'old', 'old', 0, true, now() from generate_series(2, %d, 2) i", n)
+	}
+	_, err = conn.Exec(ctx, sql)
+	return want, err
+}
+
+func (s *Servers) insertOnce(ctx context.Context, db *database, rows []account, conflict bool) (harness.Sample, error) {
+	want, err := s.readyItems(ctx, len(rows), conflict)
+	if err != nil {
+		return harness.Sample{}, err
+	}
+	began := time.Now()
+	n, err := db.insert(ctx, rows, conflict)
+	took := time.Since(began)
+	if err == nil && n != want {
+		err = fmt.Errorf("%w: %d rows inserted, want %d", errWrong, n, want)
+	}
+	return harness.Sample{Units: float64(len(rows)), Elapsed: took, P50: took, P99: took}, err
+}
+
+// pgStacks makes the stacks of a case: the Go ones do the work that run makes
+// of them, Node does what is called op.
+func (s *Servers) pgStacks(op string, run func(db *database) *harness.Running) []harness.Stack {
+	var stacks []harness.Stack
+	for _, stack := range pgStacks {
+		stacks = append(stacks, harness.Stack{Name: stack.name, Ours: stack.ours, Open: func(ctx context.Context, p harness.Params) (*harness.Running, error) {
+			url, err := s.schema(ctx, p.Latency)
+			if err != nil {
+				return nil, err
+			}
+			db, err := stack.open(ctx, url)
+			if err != nil {
+				return nil, err
+			}
+			r := run(db)
+			if slice := r.Slice; slice != nil {
+				r.Slice = func(ctx context.Context, callers int, d time.Duration) (harness.Sample, error) {
+					return slice(context.WithValue(ctx, sizeKey{}, p.N), callers, d)
+				}
+			}
+			r.Close = func() error { db.close(); return nil }
+			return r, nil
+		}})
+	}
+	return append(stacks, harness.Stack{Name: "Node pg + pg-pool", Open: func(ctx context.Context, p harness.Params) (*harness.Running, error) {
+		url, err := s.schema(ctx, p.Latency)
+		if err != nil {
+			return nil, err
+		}
+		return s.openNodePG(ctx, url, op, p)
+	}})
+}
+
+// schema makes both tables the first time.
+func (s *Servers) schema(ctx context.Context, latency time.Duration) (string, error) {
+	near, err := s.PostgresURL(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	conn, err := pgx.Connect(ctx, near)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `
+		create table if not exists accounts (id bigint primary key, name text not null, email text not null, balance bigint not null, active bool not null, made timestamptz not null) with (fillfactor = 50);
+		create table if not exists items (like accounts including all);
+		insert into accounts select i, 'name ' || i, 'a' || i || '@example.com', 0, true, now() from generate_series(1, 1000) i on conflict do nothing`); err != nil {
+		return "", err
+	}
+	return s.PostgresURL(ctx, latency)
+}

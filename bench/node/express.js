@@ -1,0 +1,31 @@
+// The site of the session cases on Express, express-session and connect-redis.
+'use strict';
+const express = require('express');
+const session = require('express-session');
+const { RedisStore } = require('connect-redis');
+const { createClient } = require('redis');
+
+async function main() {
+  const client = createClient({ url: process.env.REDIS_URL });
+  await client.connect();
+  const app = express();
+  app.use(session({ store: new RedisStore({ client }), secret: 'a secret of the benchmarks, 0123456789abcdef', resave: false, saveUninitialized: false }));
+  app.get('/anon', (req, res) => { res.send('<hello>'); });
+  app.get('/login/:user', (req, res, next) => {
+    req.session.regenerate((err) => {
+      if (err) return next(err);
+      req.session.user = req.params.user;
+      res.send(`<${req.params.user}>`);
+    });
+  });
+  app.get('/me', (req, res) => { res.send(`<${req.session.user ?? ''}>`); });
+  app.get('/swap/:value', (req, res) => {
+    const before = req.session.value ?? '';
+    req.session.value = req.params.value;
+    res.send(`<${before}>`);
+  });
+  const server = app.listen(0, '127.0.0.1', () => console.log(`127.0.0.1:${server.address().port}`));
+  process.stdin.resume().on('end', () => process.exit(0));
+}
+
+main().catch((err) => { console.error(err); process.exit(1); });
