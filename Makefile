@@ -25,7 +25,8 @@ run: setup ## keep the clinic up on http://127.0.0.1:8080 with servers of its ow
 
 .PHONY: test
 test: setup ## all tests, with the race detector and in random order
-	$(GO) test -race -shuffle=on -timeout 15m ./...
+	$(GO) test -race -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v /chaos)
+	$(GO) test -race -timeout 15m ./examples/clinic/chaos # by itself: it measures what a busy machine would spoil
 	@for m in $(MODULES); do echo "# $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout 15m ./...) || exit 1; done
 
 DURATION ?= 60s
@@ -39,6 +40,17 @@ fuzz: ## each fuzzer for FUZZTIME=30s
 		grep -ohE 'func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | awk '{print $$2}' | while read -r name; do \
 			echo "# $$name in $$dir"; $(GO) test -run '^$$' -fuzz "^$${name}\$$" -fuzztime $(or $(FUZZTIME),30s) "$$dir" || exit 1; \
 		done || exit 1; done
+
+.PHONY: bench
+bench: setup bench/node/node_modules ## measure pedro and its peers side by side into docs/ (CASE=regexp prints some cases)
+	cd bench && $(GO) run . $(if $(CASE),-case '$(CASE)',-out ../docs)
+
+.PHONY: bench-guard
+bench-guard: setup ## the key ratios, short; fails below bench/floors.toml
+	cd bench && $(GO) run . -guard -rounds 5 -slice 100ms
+
+bench/node/node_modules: bench/node/package-lock.json
+	@if command -v npm >/dev/null; then cd bench/node && npm ci --no-audit --no-fund && touch node_modules; else echo "no npm: the Node peers are left out"; fi
 
 .PHONY: check
 check: fmt-check vet lint tidy-check ## formatting, vet, linters, tidy modules

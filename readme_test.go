@@ -25,7 +25,6 @@ var update = flag.Bool("update", false, "write what is generated into the docume
 
 // TestReadmeProgram keeps the README's program the one that is compiled.
 func TestReadmeProgram(t *testing.T) {
-	t.Parallel()
 	source, err := os.ReadFile("examples/quickstart/main.go")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +39,6 @@ func TestReadmeProgram(t *testing.T) {
 // TestReadmeVariables keeps the table of variables that of the code: names from
 // the tags, meanings from the comments, defaults from what New makes of nothing.
 func TestReadmeVariables(t *testing.T) {
-	t.Parallel()
 	pool, err := pgpool.New(pgpool.Config{URL: "postgres://localhost/x"})
 	if err != nil {
 		t.Fatal(err)

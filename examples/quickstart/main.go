@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ func run(ctx context.Context) error {
 	g.Add("redis", cache)
 	g.Add("sessions", sessions, lifecycle.After("redis"))
 	g.Add("health", checks)
-	g.Add("http", lifecycle.Server(&http.Server{Addr: "127.0.0.1:8080", Handler: session.Middleware(sessions)(mux)}))
+	addr := cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080")
+	g.Add("http", lifecycle.Server(&http.Server{Addr: addr, Handler: session.Middleware(sessions)(mux)}))
 	return g.Run(ctx)
 }

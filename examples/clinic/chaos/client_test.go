@@ -51,20 +51,20 @@ func (c *client) run(ctx context.Context) {
 			c.login(ctx)
 			continue
 		}
-		switch k := c.rng.IntN(100); {
-		case k < 30:
+		switch k := c.rng.IntN(1000); {
+		case k < 300:
 			c.me(ctx)
-		case k < 45:
+		case k < 450:
 			c.saveDraft(ctx)
-		case k < 60:
+		case k < 600:
 			c.readDraft(ctx)
-		case k < 75:
+		case k < 750:
 			c.addPatient(ctx)
-		case k < 92:
+		case k < 950:
 			c.book(ctx)
-		case k < 96:
+		case k < 995:
 			c.importFile(ctx)
-		default:
+		default: // seldom: the hash of the password that follows takes a processor's tenth of a second
 			c.logout(ctx)
 		}
 	}

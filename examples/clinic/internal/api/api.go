@@ -121,7 +121,11 @@ func (a *api) patient(w http.ResponseWriter, r *http.Request) {
 }
 
 // patientInput is a patient as programs send it.
-type patientInput struct{ Name, Email, Born string }
+type patientInput struct {
+	Name  string `json:"name"`
+	Email string `json:"email"`
+	Born  string `json:"born"`
+}
 
 func (in patientInput) parse() (clinic.NewPatient, error) {
 	return clinic.ParsePatient(in.Name, in.Email, in.Born)

@@ -35,11 +35,11 @@ func (s *Service) Import(ctx context.Context, r io.Reader, progress func(done, t
 	n, err := pgpool.Transaction(ctx, s.db, func(ctx context.Context, tx pgx.Tx) (int64, error) {
 		return pgpool.BatchInsert(ctx, tx, "patients", rows, opts...)
 	})
-	if row, ok := errors.AsType[*pgpool.RowError](err); ok {
-		return 0, &ProblemError{Line: rows[row.Row].line, Field: row.Column, Problem: "cannot be stored"}
-	}
 	if pgpool.IsUniqueViolation(err) {
 		return 0, s.duplicate(ctx, rows)
+	}
+	if row, ok := errors.AsType[*pgpool.RowError](err); ok {
+		return 0, &ProblemError{Line: rows[row.Row].line, Field: row.Column, Problem: "cannot be stored"}
 	}
 	return n, err
 }
