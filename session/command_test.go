@@ -55,13 +55,20 @@ func newMonitor(t *testing.T, addr string) *monitor {
 
 // during returns the commands that came while f ran. mark is a command that is
 // sent after it, so that all before it are in.
-func (m *monitor) during(t *testing.T, mark, f func()) []string {
+func (m *monitor) during(t *testing.T, mark func(name string), f func()) []string {
 	t.Helper()
-	m.mu.Lock()
-	m.lines = nil
-	m.mu.Unlock()
+	mark("begin") // all before it are in when it is
+	eventually(t, "the first mark", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if n := len(m.lines); n == 0 || !strings.Contains(m.lines[n-1], `"begin"`) {
+			return false
+		}
+		m.lines = nil
+		return true
+	})
 	f()
-	mark()
+	mark("end")
 	var out []string
 	eventually(t, "the mark", func() bool {
 		m.mu.Lock()
@@ -69,7 +76,7 @@ func (m *monitor) during(t *testing.T, mark, f func()) []string {
 		out = nil
 		for _, line := range m.lines {
 			switch {
-			case strings.Contains(line, `"mark"`):
+			case strings.Contains(line, `"end"`):
 				return true
 			case strings.Contains(line, " lua]"), !strings.Contains(line, `"session:`) && !strings.Contains(line, `"sess:`):
 			case strings.Contains(line, `"session:epoch"`), strings.Contains(line, `"session:probe"`), strings.Contains(line, `"session:events"`) && strings.Contains(strings.ToLower(line), `"subscribe"`):
@@ -90,7 +97,7 @@ func TestCommands(t *testing.T) {
 	m := open(t, client, session.Config{})
 	base := app(t, m)
 	mon := newMonitor(t, s.Addr())
-	mark := func() { client.Echo(t.Context(), "mark") }
+	mark := func(name string) { client.Echo(t.Context(), name) }
 	b := newBrowser(t, base)
 	b.want("/login?u=ada", 200, "")
 	b.want("/logout", 200, "") // Redis knows the scripts now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -67,6 +68,9 @@ func (s *Session) commitChange(ctx context.Context) error {
 	for range 4 {
 		r, err := s.m.store.update(ctx, s.id, func(cur *record) (*plan, error) {
 			to = ident{}
+			if mark != 0 && slices.Contains(cur.Marks, mark) {
+				return nil, nil //nolint:nilnil // the client sent it twice, and the first had arrived
+			}
 			p := &plan{next: cur.clone(), changes: s.changes, mark: mark}
 			p.next.Values = s.apply(cur)
 			if mark != 0 {
@@ -97,10 +101,10 @@ func (s *Session) commitChange(ctx context.Context) error {
 }
 
 // mark names this save if it holds an Update, and is 0 if not.
-func (s *Session) mark() int64 {
+func (s *Session) mark() uint32 {
 	for _, c := range s.changes {
 		if !c.blind {
-			return rand.Int64() | 1
+			return rand.Uint32() | 1 //nolint:gosec // a name, no secret
 		}
 	}
 	return 0

@@ -53,7 +53,7 @@ type entry struct {
 // what another process has saved meanwhile.
 type update struct {
 	change *change
-	mark   int64
+	mark   uint32
 }
 
 // A view is what is known of a session at one moment. It is not changed.

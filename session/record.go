@@ -24,7 +24,7 @@ type record struct {
 	Values map[string]json.RawMessage `json:"v,omitempty"`
 	// Marks are the latest saves that held an Update: whether one has arrived
 	// must be known before it is done again.
-	Marks []int64 `json:"m,omitempty"`
+	Marks []uint32 `json:"m,omitempty"`
 
 	// A retired ID. Next leads to its successor until Until; without Next the
 	// ID is dead, and the record is there to recognize it.
@@ -64,12 +64,12 @@ func expiry(c *Config, r *record) time.Time {
 func retiredFor(c *Config) time.Duration { return max(c.RegenerateGrace, c.IdleTimeout) }
 
 // maxMarks bounds Marks.
-const maxMarks = 16
+const maxMarks = 64
 
 // mark notes a save.
-func (r *record) mark(m int64) {
+func (r *record) mark(m uint32) {
 	kept := r.Marks[max(0, len(r.Marks)-maxMarks+1):]
-	r.Marks = append(append(make([]int64, 0, len(kept)+1), kept...), m)
+	r.Marks = append(append(make([]uint32, 0, len(kept)+1), kept...), m)
 }
 
 // merge puts what changed between base and ours onto theirs: the three-way

@@ -42,7 +42,7 @@ type plan struct {
 	// changes are what makes next of what there is, and mark names them if there
 	// is an Update among them.
 	changes map[string]*change
-	mark    int64
+	mark    uint32
 	// independent: the new session is made even if the old one has ended.
 	independent bool
 }
