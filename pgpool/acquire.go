@@ -27,10 +27,6 @@ var reconnect = backoff.Policy{Min: 5 * time.Millisecond, Max: 250 * time.Millis
 // a network that silently dropped it. What the server closed is seen without.
 const pingIdle = 30 * time.Second
 
-// peekIdle is how long a connection must have been idle for a look at its
-// socket to be worth it: on a pool under load there is nothing to see.
-const peekIdle = 500 * time.Microsecond
-
 // acquire gets a connection within ConnectTimeout and ctx. While the server is
 // away, or refuses because it starts up, shuts down or is full, it is asked
 // again.
@@ -173,9 +169,6 @@ func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bo
 		w.settle()
 		w.flagged.Store(false)
 		return true
-	}
-	if params.IdleDuration < peekIdle {
-		return false
 	}
 	switch w.peeker.peek() {
 	case alive:

@@ -78,7 +78,7 @@ func TestLostCommits(t *testing.T) {
 			direct := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 2, AppName: "admin", ConnectTimeout: 30 * time.Second})
 			proxy.OnMessage(cutter(0.02))
 
-			const each = 250
+			const each = 256
 			var a audit
 			var failed, unknown atomic.Int64
 			for round := range rounds(2) {

@@ -26,7 +26,7 @@ func TestCommitsAreFoundAfterACrash(t *testing.T) {
 	proxy := faultproxy.Start(t, server.Addr(), faultproxy.Postgres())
 	const writers = 8
 	p := newPool(t, pgpool.Config{URL: proxy.URL(server.URL()), ConnectTimeout: 30 * time.Second, MaxConns: writers, MinConns: writers, IdleTimeout: time.Hour})
-	direct := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 1, ConnectTimeout: 30 * time.Second})
+	direct := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 1, ConnectTimeout: 30 * time.Second, AppName: "direct"})
 	mustExec(t, p, auditTables, "create table others (id int)", "checkpoint")
 	var kept, redone int64
 	var a audit
@@ -37,7 +37,8 @@ func TestCommitsAreFoundAfterACrash(t *testing.T) {
 				wg.Go(func() { _, _ = p.Exec(t.Context(), "select pg_sleep(0.01)") })
 			}
 			wg.Wait()
-			return p.Stats().IdleConns >= writers
+			n, err := pgpool.Get[int](t.Context(), direct, "select count(*)::int from pg_stat_activity where application_name = $1", pgpool.DefaultAppName)
+			return err == nil && n == writers && p.Stats().IdleConns == writers
 		})
 		var cut atomic.Int64
 		proxy.OnMessage(func(m *faultproxy.Message) faultproxy.Verdict {

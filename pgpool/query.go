@@ -20,9 +20,10 @@ type Querier interface {
 	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
 }
 
-// maxReplays bounds how often one call is repeated for lost connections. Each
+// maxReplays bounds how often one call is repeated for lost connections: when a
+// server ends all of them at once, a call may meet one after the other. Each
 // time, acquire has waited for the server.
-const maxReplays = 10
+func (n *node) maxReplays() int { return int(n.pool.cfg.MaxConns) + 10 }
 
 // nothingRan reports whether a failed statement is certain not to have been
 // executed, so that it can be repeated whatever it is: no byte of it was sent
@@ -57,7 +58,7 @@ func (n *node) exec(ctx context.Context, sql string, args []any) (pgconn.Command
 			conn.Release()
 			return tag, nil
 		}
-		again := attempt < maxReplays && nothingRan(ctx, c, w, runs, err)
+		again := attempt < n.maxReplays() && nothingRan(ctx, c, w, runs, err)
 		err = w.explain(ctx, err)
 		conn.Release()
 		if !again {
@@ -111,7 +112,7 @@ func (r *run) open(ctx context.Context) (pgx.Rows, error) {
 func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bool, err error) {
 	rows.Close()
 	c, w := r.conn.Conn(), r.wire
-	if err = rows.Err(); err != nil && !consumed && r.attempt < maxReplays {
+	if err = rows.Err(); err != nil && !consumed && r.attempt < r.node.maxReplays() {
 		switch {
 		case nothingRan(ctx, c, w, r.runs, err):
 			again = true
