@@ -1,4 +1,4 @@
-package chaos
+package chaos_test
 
 import (
 	"context"
@@ -143,10 +143,10 @@ func (h *host) process(t *testing.T) process {
 	var p process
 	for _, i := range h.instances {
 		c := rig.NewClient(i.URL)
-		defer c.Close()
 		var v page
 		err := errors.Join(c.Login(t.Context(), user, password),
 			c.Expect(t.Context(), http.StatusOK, http.MethodGet, "/api/health/detailed/process", nil, &v))
+		c.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

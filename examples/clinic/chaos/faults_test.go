@@ -1,4 +1,4 @@
-package chaos
+package chaos_test
 
 import (
 	"cmp"
@@ -180,7 +180,7 @@ func (h *host) happen(t *testing.T, began time.Time, now []fault, hold time.Dura
 }
 
 // truth waits until all instances that run say that a check has a state.
-func (h *host) truth(t *testing.T, ctx context.Context, since time.Time, what, check, want string) { //nolint:revive // as in testing
+func (h *host) truth(t *testing.T, ctx context.Context, since time.Time, what, check, want string) {
 	t.Helper()
 	for {
 		said := h.health(ctx, check)

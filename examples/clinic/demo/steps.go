@@ -20,7 +20,7 @@ import (
 
 const (
 	user     = "reception"
-	password = "a password for the demonstration" //nolint:gosec // of nobody
+	password = "a password for the demonstration"
 )
 
 // demo is what the steps share.

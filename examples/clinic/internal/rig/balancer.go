@@ -36,7 +36,7 @@ type backend struct {
 // NewBalancer starts a balancer on loopback, which probes each instance every
 // interval.
 func NewBalancer(interval time.Duration, sticky bool, instances ...*Instance) (*Balancer, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (c *Client) Stream(ctx context.Context, path string, body io.Reader, line f
 	defer resp.Body.Close()
 	for d := json.NewDecoder(resp.Body); ; {
 		var v map[string]any
-		if err := d.Decode(&v); err == io.EOF { //nolint:errorlint // as it is documented
+		if err := d.Decode(&v); err == io.EOF {
 			return resp.StatusCode, nil
 		} else if err != nil {
 			return resp.StatusCode, err

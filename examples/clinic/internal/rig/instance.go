@@ -66,7 +66,7 @@ func NewInstance(program, dir, name string, env ...string) (*Instance, error) {
 
 // Start starts the process and returns when it is ready.
 func (i *Instance) Start(ctx context.Context) error {
-	i.cmd = exec.Command(i.program) //nolint:noctx // it ends by a signal, and outlives ctx
+	i.cmd = exec.Command(i.program)
 	i.cmd.Env = append(os.Environ(), i.env...)
 	i.cmd.Stdout, i.cmd.Stderr = i.log, i.log
 	if err := i.cmd.Start(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+
 	"github.com/pedro-go/pedro/pgpool"
 )
 
