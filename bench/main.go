@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/pedro-go/pedro/bench/cases"
 	"github.com/pedro-go/pedro/bench/harness"
+	"github.com/pedro-go/pedro/bench/plots"
 )
 
 func main() {
@@ -42,62 +44,109 @@ func main() {
 
 func run(ctx context.Context) error {
 	pattern := flag.String("case", "", "a regular expression for the cases' names; empty means all")
-	rounds := flag.Int("rounds", 9, "how many rounds")
-	slice := flag.Duration("slice", 300*time.Millisecond, "how long a stack works in a round")
-	dir := flag.String("out", "", "the directory for benchmarks.md and benchmarks.txt; empty prints the tables")
+	rounds := flag.Int("rounds", 5, "how many rounds")
+	slice := flag.Duration("slice", 150*time.Millisecond, "how long a stack works in a round")
+	dir := flag.String("out", "", "the directory for benchmarks.md, benchmarks.txt and plots; empty prints the tables")
+	floors := flag.String("floors", "floors.toml", "the goals and floors")
+	guard := flag.Bool("guard", false, "run what has a floor, and fail below it")
+	redraw := flag.Bool("redraw", false, "draw the plots again, from -out/benchmarks.txt, and measure nothing")
 	flag.Parse()
+	if *redraw {
+		return plots.Draw(*dir)
+	}
 	match, err := regexp.Compile(*pattern)
 	if err != nil {
 		return fmt.Errorf("-case: %w", err)
 	}
+	goals, err := harness.ReadGoals(*floors)
+	if err != nil {
+		return err
+	}
 	o := harness.Options{Rounds: *rounds, Slice: *slice, Warmup: *slice, Log: func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
 	}}
-	var tables []harness.Table
 	servers := &cases.Servers{}
 	defer servers.Close()
-	for _, c := range servers.All() {
+	list := servers.All()
+	if *guard {
+		list = goals.Guarded(list)
+	}
+	before := load()
+	tables, interrupted := measure(ctx, list, match, o)
+	if len(tables) == 0 {
+		return errors.Join(interrupted, errors.New("nothing was measured"))
+	}
+	fmt.Fprint(os.Stderr, "\r\033[K")
+	if *guard {
+		goals.Write(os.Stdout, tables)
+		if below := goals.Below(tables); len(below) > 0 {
+			return fmt.Errorf("below the floor:\n%s", strings.Join(below, "\n"))
+		}
+		return interrupted
+	}
+	var report strings.Builder
+	preamble(&report, o, before)
+	goals.Write(&report, tables)
+	harness.Markdown(&report, tables)
+	if match.MatchString("health") && interrupted == nil {
+		faults(ctx, &report)
+	}
+	if *dir == "" {
+		fmt.Print(report.String())
+		return interrupted
+	}
+	return errors.Join(interrupted, write(*dir, report.String(), tables), plots.Draw(*dir))
+}
+
+// measure runs the cases. Interrupted, it returns what is complete so far.
+func measure(ctx context.Context, list []harness.Case, match *regexp.Regexp, o harness.Options) ([]harness.Table, error) {
+	var tables []harness.Table
+	for _, c := range list {
 		if !match.MatchString(c.Name) {
 			continue
 		}
 		t, err := harness.Run(ctx, c, o)
 		tables = append(tables, t...)
 		if err != nil {
-			return err
+			return tables, err
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r\033[K")
-	var report strings.Builder
-	preamble(&report, o)
-	harness.Markdown(&report, tables)
-	if match.MatchString("health") {
-		faults(ctx, &report)
-	}
-	if *dir == "" {
-		fmt.Print(report.String())
-		return nil
-	}
+	return tables, nil
+}
+
+func write(dir, report string, tables []harness.Table) error {
 	var raw strings.Builder
 	harness.Benchfmt(&raw, tables)
-	if err := os.WriteFile(filepath.Join(*dir, "benchmarks.txt"), []byte(raw.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "benchmarks.txt"), []byte(raw.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(*dir, "benchmarks.md"), []byte(report.String()), 0o644)
+	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(report), 0o644)
+}
+
+// load is how busy the machine is: the load averages, where there are any.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if fields := strings.Fields(string(b)); err == nil && len(fields) > 3 {
+		return "load " + strings.Join(fields[:3], " ")
+	}
+	return "load unknown"
 }
 
 // preamble says what was measured with.
-func preamble(b *strings.Builder, o harness.Options) {
+func preamble(b *strings.Builder, o harness.Options, before string) {
 	fmt.Fprintf(b, `# Benchmarks
 
 Made by `+"`make bench`"+`: %d rounds, in which the stacks of a case take turns in slices of %v. The ratio is to the first row,
 within each round; what is quoted is the median, with the least and the most. Every answer is checked. On a machine that
-others use too, absolute rates mean little; ratios hold.
+others use too, absolute rates mean little; ratios hold. Servers and clients share the processors. Latency is what a proxy
+adds to a round trip at least: timers make it somewhat more. Commands inside a Redis script are counted too.
 
-%s on %s/%s with %d processors, %s.
+%s on %s/%s with %d processors, %s; %s before, %s after. A load above the number of processors means that others
+were at work too.
 
 | Module | Version |
 |---|---|
-`, o.Rounds, o.Slice, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+`, o.Rounds, o.Slice, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), before, load())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			if peers.MatchString(d.Path) {
