@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pedro-go/pedro/internal/faultproxy"
 	"github.com/pedro-go/pedro/pgpool"
 	"github.com/pedro-go/pedro/pgpool/pgpooltest"
 )
@@ -216,3 +217,46 @@ func TestOutageLongerThanPatience(t *testing.T) {
 
 // pause between faults, drawn so that they hit every phase.
 func jitter(upTo time.Duration) time.Duration { return rand.N(upTo) }
+
+// TestStopWhileServerIsSilent shows that a server that ceased to answer does
+// not hold up the stop: what ran meanwhile has its time limit, and nobody waits
+// for the farewell of a connection.
+func TestStopWhileServerIsSilent(t *testing.T) {
+	t.Parallel()
+	server := pgpooltest.StartServer(t)
+	proxy := faultproxy.Start(t, server.Addr())
+	p, err := pgpool.New(pgpool.Config{URL: proxy.URL(server.URL()), QueryTimeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := pgpool.Transaction(t.Context(), p, func(ctx context.Context, tx pgx.Tx) (struct{}, error) {
+			if _, err := tx.Exec(ctx, "select 1"); err != nil {
+				return struct{}{}, err
+			}
+			close(begun)
+			_, err := tx.Exec(ctx, "select pg_sleep(30)")
+			return struct{}{}, err
+		})
+		if err == nil {
+			t.Error("the transaction succeeded without its server")
+		}
+	})
+	<-begun
+	proxy.Blackhole()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := p.Stop(ctx); err != nil {
+		t.Errorf("Stop = %v, want nil: nobody holds a connection", err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("Stop took %v, want the query's timeout and about a second", took)
+	}
+	wg.Wait()
+}

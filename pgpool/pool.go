@@ -162,59 +162,6 @@ func (n *node) warm(ctx context.Context) {
 	}
 }
 
-// Stop closes the pool. New work is refused with ErrClosed at once; work that
-// holds a connection may finish until ctx is done. What is still running then
-// is cut off: Stop closes those connections and returns an error that names
-// their holders. It can be called without Start, and again: later calls wait
-// like the first.
-func (p *Pool) Stop(ctx context.Context) error {
-	p.life.Lock()
-	if p.stopped == nil {
-		p.stopped = make(chan struct{})
-		if p.quit != nil {
-			p.quit()
-		}
-		go func() {
-			defer close(p.stopped)
-			p.tasks.Wait()
-			var wg sync.WaitGroup
-			for _, n := range p.nodes() {
-				wg.Go(n.px.Close)
-			}
-			wg.Wait()
-			p.dog.stop()
-		}()
-	}
-	stopped := p.stopped
-	p.life.Unlock()
-	select {
-	case <-stopped:
-		return nil
-	case <-ctx.Done():
-	}
-	var held []error
-	for _, n := range p.nodes() {
-		for _, h := range n.holders() {
-			held = append(held, fmt.Errorf("%s: %v", n.name, h))
-		}
-		n.cutOff()
-	}
-	return fmt.Errorf("pgpool: stop: %w; still in use: %w", context.Cause(ctx), errors.Join(held...))
-}
-
-// cutOff closes the sockets of all connections, which ends what runs on them.
-func (n *node) cutOff() {
-	n.conns.Lock()
-	var list []*wire
-	for w := range n.conns.set {
-		list = append(list, w)
-	}
-	n.conns.Unlock()
-	for _, w := range list {
-		_ = w.Conn.Close()
-	}
-}
-
 // Ping reports whether the primary answers. It uses a connection of its own
 // when all of the pool's are in use, so that a busy pool is not taken for a
 // broken server.
