@@ -78,6 +78,8 @@ type host struct {
 	instances [2]*rig.Instance
 	front     *rig.Balancer
 
+	postgresAway bool // of the schedule's goroutine: a fault makes the database unreachable
+
 	redisFaults atomic.Int64 // how often Redis began or ceased to be at fault: odd while it is
 }
 
