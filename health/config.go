@@ -45,7 +45,10 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Interval = cmp.Or(c.Interval, DefaultInterval)
-	c.FailingInterval = min(cmp.Or(c.FailingInterval, DefaultFailingInterval), c.Interval)
+	c.FailingInterval = cmp.Or(c.FailingInterval, DefaultFailingInterval)
+	if c.Interval > 0 {
+		c.FailingInterval = min(c.FailingInterval, c.Interval)
+	}
 	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	return c
 }
@@ -53,9 +56,12 @@ func (c Config) withDefaults() Config {
 // validate wants the effective settings.
 func (c Config) validate() error {
 	var p env.Problems
-	for name, d := range map[string]time.Duration{"Interval": c.Interval, "FailingInterval": c.FailingInterval, "Timeout": c.Timeout} {
-		if d < 0 {
-			p.Add("Config."+name, "is negative; use a positive duration, or 0 for the default")
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"Interval", c.Interval}, {"FailingInterval", c.FailingInterval}, {"Timeout", c.Timeout}} {
+		if d.value < 0 {
+			p.Add("Config."+d.name, "is negative; use a positive duration, or 0 for the default")
 		}
 	}
 	return p.Err(ErrInvalidConfig)
