@@ -219,7 +219,7 @@ func (c Config) validate() error {
 			p.Add(n.name, "must be 1 or more; leave it unset for the default")
 		}
 	}
-	if c.MinIdleConns > c.PoolSize {
+	if c.PoolSize >= 1 && c.MinIdleConns > c.PoolSize {
 		p.Add("REDIS_POOL_MIN_IDLE", "must not exceed REDIS_POOL_SIZE")
 	}
 	if c.MaxValueBytes > c.MaxReplyBytes {

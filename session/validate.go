@@ -100,7 +100,7 @@ func (c Config) validateCookie(p *env.Problems) {
 		p.Add("SESSION_DOMAIN", "must be a host name such as example.org")
 	}
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, ";\r\n\"") {
-		p.Add("SESSION_PATH", "must begin with /")
+		p.Add("SESSION_PATH", "must begin with /, and hold no semicolon, quote or line break")
 	}
 	switch c.SameSite {
 	case "lax", "strict", "none":
