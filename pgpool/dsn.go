@@ -67,7 +67,7 @@ func parseTarget(s string) (*target, error) {
 		return nil, explainParse(err)
 	}
 	t := &target{config: config, mode: PoolModeAuto}
-	if config.ConnConfig.Host == "" || strings.ContainsAny(config.ConnConfig.Host, "@:/#? ") && !isSocket(config.ConnConfig.Host) && !isIPv6(config.ConnConfig.Host) {
+	if config.ConnConfig.Host == "" || strings.ContainsAny(config.ConnConfig.Host, "@:/#? \t\r\n\x00") && !isSocket(config.ConnConfig.Host) && !isIPv6(config.ConnConfig.Host) {
 		return nil, problem("has no usable host; " + howToWrite)
 	}
 	t.dropForeignKeys()
