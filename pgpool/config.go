@@ -127,6 +127,16 @@ func (c Config) GoString() string { return "pgpool.Config" + env.Format(c) }
 // LogValue is String for log/slog.
 func (c Config) LogValue() slog.Value { return env.LogValue(c) }
 
+// MarshalJSON renders the settings for encoding/json, without secrets.
+func (c Config) MarshalJSON() ([]byte, error) { return env.MarshalJSON(c) }
+
+// String renders the settings, without secrets: what prints or logs the pool
+// itself would else show all that it holds.
+func (p *Pool) String() string { return "pgpool.Pool" + p.cfg.String() }
+
+// GoString is String.
+func (p *Pool) GoString() string { return p.String() }
+
 func (c Config) withDefaults() Config {
 	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
 	c.MinConns = max(cmp.Or(c.MinConns, min(DefaultMinConns, c.MaxConns)), 0)

@@ -1,0 +1,19 @@
+package pgpool
+
+import "slices"
+
+// Silent returns which of the server processes pids have connections in the
+// pool on which nothing has arrived.
+func (p *Pool) Silent(pids []uint32) []uint32 {
+	p.primary.conns.Lock()
+	defer p.primary.conns.Unlock()
+	var silent []uint32
+	for w, conn := range p.primary.conns.set {
+		var look peeker // a wire's own is for who uses the connection
+		look.init(w.Conn)
+		if slices.Contains(pids, conn.PID()) && look.peek() == alive {
+			silent = append(silent, conn.PID())
+		}
+	}
+	return silent
+}
