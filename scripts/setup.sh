@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that tests, the demonstration and the browser tests need, as far as they are missing:
-# Redis with Sentinel, PostgreSQL, PgBouncer, Chromium with its driver, Node.js with npm.
+# Redis with Sentinel, PostgreSQL, PgBouncer, Prometheus with promtool, Chromium with its driver, Node.js with npm.
 #
 #	scripts/setup.sh            install what is missing
 #	scripts/setup.sh --check    only say what is missing; status 1 if anything is
@@ -33,6 +33,8 @@ redis-cli:redis-tools:redis:redis:redis
 initdb:postgresql:postgresql-server:postgresql:postgresql@17
 pg_basebackup:postgresql:postgresql:postgresql:postgresql@17
 pgbouncer:pgbouncer:pgbouncer:pgbouncer:pgbouncer
+prometheus:prometheus:golang-github-prometheus:prometheus:prometheus
+promtool:prometheus:golang-github-prometheus:prometheus:prometheus
 chromium chromium-browser google-chrome:chromium:chromium:chromium:--cask,chromium
 chromedriver:chromium-driver:chromedriver:chromium-chromedriver:--cask,chromedriver
 node:nodejs:nodejs:nodejs:node
@@ -117,7 +119,7 @@ install_apt() {
 	done
 	# Nor shall they start at the next boot, on ports that somebody may want.
 	if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
-		for service in redis-server redis-sentinel postgresql pgbouncer; do
+		for service in redis-server redis-sentinel postgresql pgbouncer prometheus; do
 			case " $packages " in *" $service "*) $as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;; esac
 		done
 	fi
