@@ -43,6 +43,7 @@ func TestConformance(t *testing.T) {
 }
 
 func testLogin(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	b := h.browser(t)
 	b.want(http.MethodGet, "/visits", 200, "1")
@@ -74,6 +75,7 @@ func testLogin(t *testing.T, router string) {
 // testUsers: many users at once, on connections that are used again, stay who
 // they are.
 func testUsers(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -91,6 +93,7 @@ func testUsers(t *testing.T, router string) {
 
 // testLate: a change that comes after the first byte.
 func testLate(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	known := h.browser(t)
 	known.want(http.MethodGet, "/visits", 200, "1")
@@ -104,6 +107,7 @@ func testLate(t *testing.T, router string) {
 }
 
 func testRefused(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	b := h.browser(t)
 	resp := b.want(http.MethodGet, "/account", 401, "log in first")
@@ -120,6 +124,7 @@ func testRefused(t *testing.T, router string) {
 // testUnavailable: when it cannot be known who somebody is, that is 503 and no
 // logout.
 func testUnavailable(t *testing.T, router string) {
+	t.Helper()
 	server := rediscachetest.StartServer(t)
 	one, other := startOn(t, router, server.URL()), startOn(t, router, server.URL())
 	b := one.browser(t)
@@ -140,6 +145,7 @@ func testUnavailable(t *testing.T, router string) {
 }
 
 func testHealth(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	b := h.browser(t)
 	for _, path := range []string{"", "/", "/live", "/ready", "/startup", "/detailed", "/ready/redis"} {
@@ -179,6 +185,7 @@ func testHealth(t *testing.T, router string) {
 // testStreams: what is flushed arrives while the handler is at work, and the
 // stop ends the stream by its good-bye.
 func testStreams(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	b := h.browser(t)
 	resp, err := b.client.Do(b.request(http.MethodGet, "/events"))
@@ -205,6 +212,7 @@ func testStreams(t *testing.T, router string) {
 // testStop: during the drain everything is answered and readiness is off; a
 // request at work at the stop is finished, with its session.
 func testStop(t *testing.T, router string) {
+	t.Helper()
 	h := start(t, router)
 	b, other := h.browser(t), h.browser(t)
 	b.want(http.MethodPost, "/login/anna", 204, "")
