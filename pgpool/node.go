@@ -48,6 +48,7 @@ type node struct {
 	waiting, opened, peeked, cancelled, retried atomic.Int64
 	slow, exhausted                             atomic.Int64
 	errs                                        errorCounters
+	peak                                        atomic.Int32 // connections in use
 }
 
 // server is what does not change while a server lives.

@@ -34,6 +34,8 @@ type Pool struct {
 	stopped chan struct{} // closed when all connections are
 	quit    context.CancelFunc
 	tasks   sync.WaitGroup
+
+	surveyed atomic.Pointer[survey]
 }
 
 var _ Querier = (*Pool)(nil)
@@ -133,6 +135,7 @@ func (p *Pool) Start(ctx context.Context) error {
 		}
 	}
 	p.primary.warm(ctx)
+	p.survey(ctx)
 	p.life.Lock()
 	defer p.life.Unlock()
 	if p.started || p.stopped != nil {
@@ -142,6 +145,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	background, quit := context.WithCancel(context.Background())
 	p.quit = quit
 	p.startReplicas(background)
+	p.startSurveys(background)
 	p.opts.logger.InfoContext(ctx, "database connected", "addr", p.primary.addr, "pool_mode", string(*p.primary.mode.Load()),
 		"server_version", p.primary.server.Load().version, "max_conns", p.cfg.MaxConns, "replicas", len(p.replicas))
 	return nil

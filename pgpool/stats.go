@@ -35,6 +35,7 @@ type NodeStats struct {
 	IdleConns         int32
 	AcquiredConns     int32
 	ConstructingConns int32
+	PeakConns         int32 // most that were seen in use at a time, by a look every 250 ms at the latest
 	Waiting           int64 // callers that wait for a connection right now
 
 	Opened       int64 // connections made
@@ -45,8 +46,8 @@ type NodeStats struct {
 	Cancelled    int64 // statements cancelled at the server, for their context or a timeout
 	ReadsRetried int64 // queries repeated on another connection
 
-	QueryP50, QueryP95, QueryP99       time.Duration
-	AcquireP50, AcquireP95, AcquireP99 time.Duration
+	P50, P95, P99                      time.Duration // of statements
+	AcquireP50, AcquireP95, AcquireP99 time.Duration // until a connection was there
 
 	Errors ErrorStats
 
@@ -120,10 +121,10 @@ func (n *node) stats() NodeStats {
 	return NodeStats{
 		Name: n.name, Addr: n.addr,
 		MaxConns: st.MaxConns(), TotalConns: st.TotalConns(), IdleConns: st.IdleConns(),
-		AcquiredConns: st.AcquiredConns(), ConstructingConns: st.ConstructingConns(),
+		AcquiredConns: st.AcquiredConns(), ConstructingConns: st.ConstructingConns(), PeakConns: n.peak.Load(),
 		Waiting: n.waiting.Load(), Opened: n.opened.Load(), DeadConns: n.peeked.Load(), Exhausted: n.exhausted.Load(),
 		QueryCount: n.latency.count(), SlowQueries: n.slow.Load(), Cancelled: n.cancelled.Load(), ReadsRetried: n.retried.Load(),
-		QueryP50: q.Quantile(0.5), QueryP95: q.Quantile(0.95), QueryP99: q.Quantile(0.99),
+		P50: q.Quantile(0.5), P95: q.Quantile(0.95), P99: q.Quantile(0.99),
 		AcquireP50: a.Quantile(0.5), AcquireP95: a.Quantile(0.95), AcquireP99: a.Quantile(0.99),
 		Errors:  n.errs.stats(),
 		Healthy: n.lastConnectErr.Load() == nil,

@@ -82,7 +82,7 @@ func TestStatsCount(t *testing.T) {
 	if after.Errors.Constraint != 1 || after.Errors.Syntax != 1 || after.Errors.ReadOnly != 1 {
 		t.Errorf("Errors = %+v", after.Errors)
 	}
-	if after.QueryP50 <= 0 || after.QueryP99 < after.QueryP50 || after.Addr == "" || after.Name != "primary" {
+	if after.P50 <= 0 || after.P99 < after.P50 || after.Addr == "" || after.Name != "primary" {
 		t.Errorf("Stats = %+v", after)
 	}
 }

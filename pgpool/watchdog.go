@@ -66,6 +66,7 @@ func (n *node) patrol() {
 	}
 	var slow []SlowQuery
 	var leaks []Holder
+	var inUse int32
 	n.conns.Lock()
 	for w, conn := range n.conns.set {
 		u := &w.usage
@@ -81,6 +82,9 @@ func (n *node) patrol() {
 				slow = append(slow, SlowQuery{SQL: u.sql, Args: describeArgs(u.args), Took: ran, PID: conn.PID(), Running: true})
 			}
 		}
+		if u.acquired != 0 {
+			inUse++
+		}
 		if held := time.Duration(now - u.acquired); u.acquired != 0 && leakAfter > 0 && held > leakAfter && !u.leaked {
 			u.leaked = true
 			leaks = append(leaks, Holder{
@@ -90,6 +94,7 @@ func (n *node) patrol() {
 		u.mu.Unlock()
 	}
 	n.conns.Unlock()
+	n.peak.Store(max(n.peak.Load(), inUse)) // the watchdog is the only one who stores
 	for _, s := range slow {
 		n.slowQuery(s)
 	}
