@@ -14,7 +14,7 @@ type SlowQuery struct {
 	PID      uint32 // the server process
 	Running  bool   // it has not ended yet
 	Reported bool   // it was reported before, while it ran
-	Err      error  // how it ended, if not well
+	Err      error  `json:"-"` // how it ended, if not well; a *pgconn.PgError as JSON would show values of rows
 }
 
 // slowQuery reports a statement to the log and the host.

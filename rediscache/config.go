@@ -157,6 +157,16 @@ func (c Config) GoString() string { return "rediscache.Config" + c.String() }
 // LogValue renders the settings for slog, without secrets.
 func (c Config) LogValue() slog.Value { return env.LogValue(c) }
 
+// MarshalJSON renders the settings for encoding/json, without secrets.
+func (c Config) MarshalJSON() ([]byte, error) { return env.MarshalJSON(c) }
+
+// String renders the settings, without secrets: what prints or logs the cache
+// itself would else show all that it holds.
+func (c *Cache) String() string { return "rediscache.Cache" + c.cfg.String() }
+
+// GoString is String.
+func (c *Cache) GoString() string { return c.String() }
+
 // withDefaults is the one place where a zero value becomes its default.
 func (c Config) withDefaults() Config {
 	c.Addrs = slices.Clone(c.Addrs)

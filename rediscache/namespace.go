@@ -69,6 +69,12 @@ func Of[V any](c *Cache, name string, opts ...NamespaceOption) *Namespace[V] {
 	return n
 }
 
+// String names the namespace: what prints it would else show all that it holds.
+func (n *Namespace[V]) String() string { return "rediscache.Namespace{Name:" + n.name + "}" }
+
+// GoString is String.
+func (n *Namespace[V]) GoString() string { return n.String() }
+
 // Get returns the value under key, or [ErrNotFound] if there is none or it is
 // stale. Other errors: [ErrUnavailable].
 func (n *Namespace[V]) Get(ctx context.Context, key string) (V, error) {

@@ -151,6 +151,16 @@ func (c Config) GoString() string { return "session.Config" + c.String() }
 // LogValue renders the settings for slog, without secrets.
 func (c Config) LogValue() slog.Value { return env.LogValue(c) }
 
+// MarshalJSON renders the settings for encoding/json, without secrets.
+func (c Config) MarshalJSON() ([]byte, error) { return env.MarshalJSON(c) }
+
+// String renders the settings, without secrets: what prints or logs the manager
+// itself would else show all that it holds.
+func (m *Manager) String() string { return "session.Manager" + m.cfg.String() }
+
+// GoString is String.
+func (m *Manager) GoString() string { return m.String() }
+
 // withDefaults is the one place where a zero value becomes its default.
 func (c Config) withDefaults() Config {
 	c.Secrets = slices.Clone(c.Secrets)

@@ -35,6 +35,13 @@ type Session struct {
 	cookie cookieAction
 }
 
+// String says only what it is: what prints or logs a session would else show
+// all that it holds.
+func (s *Session) String() string { return "session.Session" }
+
+// GoString is String.
+func (s *Session) GoString() string { return s.String() }
+
 // A cookieAction is what the response says about the cookie.
 type cookieAction int
 

@@ -118,6 +118,11 @@ func TestFormatHidesSecrets(t *testing.T) {
 	if got != want {
 		t.Errorf("Format = %s, want %s", got, want)
 	}
+	data, err := env.MarshalJSON(cfg)
+	wantJSON := `{"Name":"n","Max":1,"Wait":"1s","Password":"[hidden]","URL":"postgres://h:5432/db","URLs":["[hidden]","redis://h/0","[hidden]"]}`
+	if err != nil || string(data) != wantJSON {
+		t.Errorf("MarshalJSON = %s and %v, want %s", data, err, wantJSON)
+	}
 	var b strings.Builder
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "config", env.LogValue(cfg))
 	if s := b.String() + fmt.Sprint(env.LogValue(cfg)); strings.Contains(s, "canary") {

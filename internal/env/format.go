@@ -1,11 +1,14 @@
 package env
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // hidden stands where a secret was.
@@ -29,6 +32,30 @@ func Format(cfg any) string {
 // LogValue renders a Config for slog: a group of its non-zero fields, secrets
 // hidden.
 func LogValue(cfg any) slog.Value { return slog.GroupValue(attrs(cfg)...) }
+
+// MarshalJSON renders a Config for encoding/json: its non-zero fields by name,
+// durations as text, secrets hidden. What it writes is for reading, not for
+// loading again.
+func MarshalJSON(cfg any) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, attr := range attrs(cfg) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		value := attr.Value.Any()
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
+		}
+		data, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "%q:%s", attr.Key, data)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
 
 func attrs(cfg any) []slog.Attr {
 	v := reflect.ValueOf(cfg)
