@@ -83,7 +83,7 @@ func New(cfg Config, opts ...Option) (*Cache, error) {
 
 // Start proves that Redis answers. With [Config].Required it tries again, with
 // growing pauses, until ctx is done, and then fails with the last cause; wrong
-// credentials fail at once. Without Required it tries once, says in the log
+// credentials and missing rights fail at once. Without Required it tries once, says in the log
 // what is missing, and succeeds. ctx bounds Start only.
 func (c *Cache) Start(ctx context.Context) error {
 	c.startOnce.Do(func() {
@@ -103,6 +103,8 @@ func (c *Cache) Start(ctx context.Context) error {
 			return nil
 		case isAuth(err):
 			return fmt.Errorf("rediscache: start: redis refuses the credentials of REDIS_USERNAME and REDIS_PASSWORD (or REDIS_URL): %w", err)
+		case redis.IsPermissionError(err):
+			return fmt.Errorf("rediscache: start: the user of REDIS_USERNAME (or REDIS_URL) lacks a right; SECURITY.md lists those that are needed: %w", err)
 		}
 		if startPauses.Wait(ctx, attempt) != nil {
 			return fmt.Errorf("rediscache: start: %w", errors.Join(context.Cause(ctx), err))
