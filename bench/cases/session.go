@@ -33,7 +33,7 @@ func (s *Servers) Session() []harness.Case {
 		},
 		{
 			Name:   "session/read",
-			About:  "A page that shows who is logged in: each caller has a session of its own.",
+			About:  "A page that shows who is logged in: each caller has a session of its own, which holds four short strings.",
 			Params: params,
 			Stacks: s.sites([]string{"raw", "plain", "gorilla", "scs", "pedro", "pedro-local", "express"}, func(c *browser, _ int) error {
 				return c.expect("/me"+c.query, c.user)

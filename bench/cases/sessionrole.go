@@ -49,6 +49,14 @@ var sites = map[string]func(ctx context.Context, client *redis.Client) (site, er
 	},
 }
 
+// profile is what a login puts into the session beside the user: the usual, in
+// strings, which all libraries store without more ado.
+var profile = map[string]string{
+	"name":  "Dr. Ada Lovelace-Byron",
+	"roles": "doctor,reception,billing",
+	"csrf":  "5f0c1b1e7a7d4e0c9a3f8d2b6c4e1a90",
+}
+
 const benchSecret = "a secret of the benchmarks, 0123456789abcdef"
 
 // rawSite is the least that a login can cost: a GET of the cookie's value.
@@ -104,8 +112,15 @@ func gorillaSite(ctx context.Context, client *redis.Client) (site, error) {
 	}
 	return site{
 		login: func(w http.ResponseWriter, r *http.Request, user string) error {
-			_, err := set(w, r, "user", user)
-			return err
+			s, err := store.Get(r, name)
+			if err != nil {
+				return err
+			}
+			s.Values["user"] = user
+			for key, value := range profile {
+				s.Values[key] = value
+			}
+			return s.Save(r, w)
 		},
 		me: func(_ http.ResponseWriter, r *http.Request) (string, error) {
 			s, err := store.Get(r, name)
@@ -130,6 +145,9 @@ func scsSite(client *redis.Client) site {
 				return err
 			}
 			m.Put(r.Context(), "user", user)
+			for key, value := range profile {
+				m.Put(r.Context(), key, value)
+			}
 			return nil
 		},
 		me: func(_ http.ResponseWriter, r *http.Request) (string, error) {
@@ -152,7 +170,11 @@ func pedroSite(ctx context.Context, client *redis.Client, cfg session.Config) (s
 	}
 	return site{
 		login: func(_ http.ResponseWriter, r *http.Request, user string) error {
-			return session.SetAuthenticated(r.Context(), user, nil)
+			data := make(map[string]any, len(profile))
+			for key, value := range profile {
+				data[key] = value
+			}
+			return session.SetAuthenticated(r.Context(), user, data)
 		},
 		me: func(_ http.ResponseWriter, r *http.Request) (string, error) {
 			return session.From(r.Context()).UserID(), nil

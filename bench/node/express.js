@@ -5,6 +5,9 @@ const session = require('express-session');
 const { RedisStore } = require('connect-redis');
 const { createClient } = require('redis');
 
+// What a login puts into the session beside the user; as in sessionrole.go.
+const profile = { name: 'Dr. Ada Lovelace-Byron', roles: 'doctor,reception,billing', csrf: '5f0c1b1e7a7d4e0c9a3f8d2b6c4e1a90' };
+
 async function main() {
   const client = createClient({ url: process.env.REDIS_URL });
   await client.connect();
@@ -14,7 +17,7 @@ async function main() {
   app.get('/login/:user', (req, res, next) => {
     req.session.regenerate((err) => {
       if (err) return next(err);
-      req.session.user = req.params.user;
+      Object.assign(req.session, profile, { user: req.params.user });
       res.send(`<${req.params.user}>`);
     });
   });
