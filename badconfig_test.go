@@ -1,6 +1,7 @@
 package pedro_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -28,25 +29,33 @@ var fromEnv = map[string]func() error{
 		if err != nil {
 			return err
 		}
-		_, err = pgpool.New(cfg)
-		return err
+		made, err := pgpool.New(cfg)
+		return stopped(made, err)
 	},
 	"rediscache": func() error {
 		cfg, err := rediscache.ConfigFromEnv()
 		if err != nil {
 			return err
 		}
-		_, err = rediscache.New(cfg)
-		return err
+		made, err := rediscache.New(cfg)
+		return stopped(made, err)
 	},
 	"session": func() error {
 		cfg, err := session.ConfigFromEnv()
 		if err != nil {
 			return err
 		}
-		_, err = session.New(nil, cfg)
-		return err
+		made, err := session.New(nil, cfg)
+		return stopped(made, err)
 	},
+}
+
+// stopped ends what was made after all.
+func stopped(c lifecycle.Component, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.Stop(context.Background())
 }
 
 // kinds are the errors that each package's mistakes wrap.
