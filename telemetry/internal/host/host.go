@@ -34,6 +34,9 @@ type Host struct {
 	Pool    *pgpool.Pool
 	Cache   *rediscache.Cache
 
+	// Break ends the background task, which is optional, with an error.
+	Break func()
+
 	slots *rediscache.Namespace[int]
 }
 
@@ -63,11 +66,20 @@ func New(cfg Config, t *telemetry.Telemetry, metrics http.Handler) (*Host, error
 	group.Add("redis", cache, lifecycle.After())
 	group.Add("sessions", sessions, lifecycle.After("redis"))
 	group.Add("health", checks)
+	broken := make(chan struct{})
+	group.Go("mailer", func(ctx context.Context) error {
+		select {
+		case <-broken:
+			return errors.New("broken")
+		case <-ctx.Done():
+			return nil
+		}
+	}, lifecycle.Optional())
 	if err := t.Watch(telemetry.Sources{Pool: pool, Cache: cache, Sessions: sessions, Checks: checks, Group: group}); err != nil {
 		return nil, err
 	}
 
-	h := &Host{Group: group, Pool: pool, Cache: cache, slots: rediscache.Of[int](cache, "slot", rediscache.Near(1000), rediscache.TTL(time.Minute))}
+	h := &Host{Group: group, Pool: pool, Cache: cache, Break: func() { close(broken) }, slots: rediscache.Of[int](cache, "slot", rediscache.Near(1000), rediscache.TTL(time.Minute))}
 	mux := http.NewServeMux()
 	mux.Handle("/api/health/", health.Handler(checks))
 	if metrics != nil {
@@ -79,6 +91,12 @@ func New(cfg Config, t *telemetry.Telemetry, metrics http.Handler) (*Host, error
 	mux.HandleFunc("POST /logout", h.logout)
 	mux.HandleFunc("GET /visits", h.visits)
 	mux.HandleFunc("GET /sleep/{seconds}", h.sleep)
+	mux.HandleFunc("GET /wait", func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(1200 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+	})
 	mux.HandleFunc("GET /fail", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "failed", http.StatusInternalServerError) })
 	h.Handler = t.HTTP(session.Middleware(sessions)(telemetry.Route(mux)))
 	return h, nil

@@ -1,0 +1,292 @@
+package deploytest_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// watcher notes which alerts fire.
+type watcher struct {
+	mu   sync.Mutex
+	seen map[string]alert
+}
+
+func watch(t *testing.T, s *service) *watcher {
+	t.Helper()
+	w := &watcher{seen: map[string]alert{}}
+	s.keep(t, func(ctx context.Context, _ int) {
+		firing, err := s.prometheus.firing(ctx)
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		maps.Copy(w.seen, firing)
+	})
+	return w
+}
+
+// forget begins anew.
+func (w *watcher) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.seen)
+}
+
+func (w *watcher) names() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.seen))
+}
+
+// fault is something that goes wrong, and what has to be heard of it.
+type fault struct {
+	name    string
+	fires   []string // all of these
+	mayFire []string // its consequences, in a service this small
+	begin   func(ctx context.Context) error
+	end     func(ctx context.Context) error
+}
+
+// TestDashboardAndAlerts has a service run well, when no panel is empty and no
+// alert fires, and then go wrong in every way that there is an alert for. The
+// durations of the rules are shortened, see shortened.
+func TestDashboardAndAlerts(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	w := watch(t, s)
+	checkDashboard(t, s.prometheus)
+	if firing := w.names(); len(firing) > 0 {
+		t.Errorf("in good order: got the alerts %q, want none", firing)
+	}
+
+	tested := map[string]bool{"PedroCommitsUnknown": true}         // by TestCommitsUnknown
+	background := []string{"PedroRedisMemory", "PedroRedisEvicts"} // the cache looks at them every ten seconds
+	for _, f := range s.faults(t) {
+		w.forget()
+		if err := f.begin(t.Context()); err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		eventually(t, 30*time.Second, f.name+": not all alerts fire", func() error {
+			for _, name := range f.fires {
+				tested[name] = true
+				if !slices.Contains(w.names(), name) {
+					return fmt.Errorf("got %q, want %q", w.names(), f.fires)
+				}
+			}
+			return nil
+		})
+		for _, name := range w.names() {
+			if !slices.Contains(slices.Concat(f.fires, f.mayFire, background), name) {
+				t.Errorf("%s: the alert %s fires, which is for something else", f.name, name)
+			}
+		}
+		w.mu.Lock()
+		for name, a := range w.seen {
+			for key, text := range a.Annotations {
+				if strings.Contains(text, "error expanding") || strings.Contains(text, "<no value>") || text == "" {
+					t.Errorf("%s: %s of the alert is %q", name, key, text)
+				}
+			}
+		}
+		w.mu.Unlock()
+		if f.end == nil {
+			continue
+		}
+		if err := f.end(t.Context()); err != nil {
+			t.Fatalf("after %s: %v", f.name, err)
+		}
+		eventually(t, 30*time.Second, "after "+f.name+": alerts still fire", func() error {
+			firing, err := s.prometheus.firing(t.Context())
+			for name := range firing {
+				if !slices.Contains(background, name) && !slices.Contains([]string{"PedroComponentFailed"}, name) {
+					err = fmt.Errorf("%s fires", name)
+				}
+			}
+			return err
+		})
+	}
+	rules, err := os.ReadFile(filepath.Join(deploy, "prometheus", "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`alert: (\S+)`).FindAllStringSubmatch(string(rules), -1) {
+		if !tested[m[1]] {
+			t.Errorf("there is no fault for the alert %s", m[1])
+		}
+	}
+}
+
+func (s *service) faults(t *testing.T) []fault {
+	t.Helper()
+	var stop func()
+	repeat := func(f func(ctx context.Context, n int)) func(context.Context) error {
+		return func(context.Context) error {
+			stop = s.keep(t, f)
+			return nil
+		}
+	}
+	ended := func(context.Context) error {
+		stop()
+		return nil
+	}
+	kill := func(server interface{ Kill() error }) func(context.Context) error {
+		return func(context.Context) error { return server.Kill() }
+	}
+	return []fault{{
+		name:  "handlers fail",
+		fires: []string{"PedroRequestsFail"},
+		begin: func(ctx context.Context) error {
+			if err := s.fillRedis(ctx); err != nil { // for the alerts on its memory, which take longest
+				return err
+			}
+			return repeat(func(ctx context.Context, _ int) { s.call(ctx, http.DefaultClient, http.MethodGet, "/fail") })(ctx)
+		},
+		end: ended,
+	}, {
+		name:  "handlers are slow",
+		fires: []string{"PedroRequestsSlow"},
+		begin: repeat(func(ctx context.Context, _ int) {
+			s.together(10, func() { s.call(ctx, http.DefaultClient, http.MethodGet, "/wait") })
+		}),
+		end: ended,
+	}, {
+		name:    "more callers than connections",
+		fires:   []string{"PedroPoolFull"},
+		mayFire: []string{"PedroRequestsSlow", "PedroRequestsFail"},
+		begin: repeat(func(ctx context.Context, _ int) {
+			s.together(3*conns, func() { s.call(ctx, http.DefaultClient, http.MethodGet, "/sleep/0.5") })
+		}),
+		end: ended,
+	}, {
+		name:  "somebody guesses cookies",
+		fires: []string{"PedroForgedCookies"},
+		begin: repeat(func(ctx context.Context, n int) {
+			s.call(ctx, http.DefaultClient, http.MethodGet, "/visits", "Cookie", fmt.Sprintf("pedro.sid=guess%d", n))
+		}),
+		end: ended,
+	}, {
+		name:  "the replica is killed",
+		fires: []string{"PedroReplicaAway"},
+		begin: kill(s.replica),
+		end:   s.replica.Restart,
+	}, {
+		name:  "a background task fails",
+		fires: []string{"PedroComponentFailed"},
+		begin: func(context.Context) error {
+			s.Break()
+			return nil
+		},
+	}, {
+		name:    "the memory of Redis is used up",
+		fires:   []string{"PedroRedisMemory", "PedroRedisEvicts"},
+		mayFire: []string{"PedroComponentFailed"},
+		begin:   s.fillRedis,
+	}, {
+		name:    "Redis is killed",
+		fires:   []string{"PedroRedisAway", "PedroSessionsInMemory"},
+		mayFire: []string{"PedroComponentFailed"},
+		begin:   kill(s.redis),
+		end:     s.redis.Restart,
+	}, {
+		name:    "PostgreSQL is killed",
+		fires:   []string{"PedroPostgresAway", "PedroNotReady"},
+		mayFire: []string{"PedroComponentFailed", "PedroReplicaAway", "PedroRequestsFail", "PedroRequestsSlow", "PedroPoolFull"},
+		begin:   kill(s.postgres),
+		end:     s.postgres.Restart,
+	}, {
+		name:    "the service is gone",
+		fires:   []string{"PedroInstanceDown"},
+		mayFire: []string{"PedroComponentFailed", "PedroRequestsFail", "PedroRequestsSlow"},
+		begin: func(context.Context) error {
+			s.server.Close()
+			return nil
+		},
+	}}
+}
+
+// together runs f n times at once.
+func (*service) together(n int, f func()) {
+	var all sync.WaitGroup
+	for range n {
+		all.Go(f)
+	}
+	all.Wait()
+}
+
+// fillRedis leaves a megabyte and writes three.
+func (s *service) fillRedis(ctx context.Context) error {
+	for _, cmd := range [][]string{{"config", "set", "maxmemory", "4mb"}, {"config", "set", "maxmemory-policy", "allkeys-lru"}} {
+		if _, err := s.redis.Do(ctx, cmd...); err != nil {
+			return err
+		}
+	}
+	for i := range 600 {
+		if _, err := s.redis.Do(ctx, "set", fmt.Sprintf("fill:%d", i), strings.Repeat("x", 10_000)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCommitsUnknown has promtool evaluate the one alert whose fault takes too
+// long: pgpool looks for the outcome of a COMMIT for half a minute before it
+// gives up, and a crash that ends sooner does not keep it from finding out.
+func TestCommitsUnknown(t *testing.T) {
+	t.Parallel()
+	exe := program(t, "promtool", getPrometheus)
+	rules, err := filepath.Abs(filepath.Join(deploy, "prometheus", "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const cases = `rule_files: [%q]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'pedro_db_commits_lost_total{instance="a", pedro_outcome="unknown"}', values: '0x20 2x40'}
+      - {series: 'pedro_db_commits_lost_total{instance="a", pedro_outcome="resolved"}', values: '0+1x60'}
+    alert_rule_test:
+      - {eval_time: 19m, alertname: PedroCommitsUnknown}
+      - eval_time: 22m
+        alertname: PedroCommitsUnknown
+        exp_alerts:
+          - exp_labels: {severity: ticket, instance: a, pedro_outcome: unknown}
+            exp_annotations:
+              summary: a cannot tell whether 2 transactions stand
+              action: The log names them. Use the option Ledger for transactions that matter.
+      - {eval_time: 50m, alertname: PedroCommitsUnknown}
+`
+	file := filepath.Join(t.TempDir(), "test.yml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, cases, rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), exe, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+// TestRulesAreValid has promtool read them.
+func TestRulesAreValid(t *testing.T) {
+	t.Parallel()
+	exe := program(t, "promtool", getPrometheus)
+	files, err := filepath.Glob(filepath.Join(deploy, "prometheus", "*.yml"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("got the files %q, %v, want two", files, err)
+	}
+	out, err := exec.CommandContext(t.Context(), exe, append([]string{"check", "rules", "--lint=all", "--lint-fatal"}, files...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
