@@ -14,12 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/pedro-go/pedro/internal/leakcheck"
-	"github.com/pedro-go/pedro/pgpool/pgpooltest"
 )
-
-func TestMain(m *testing.M) { leakcheck.Main(m, func() { _ = pgpooltest.Close() }) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
