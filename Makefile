@@ -73,6 +73,10 @@ vet: ## go vet, in all modules
 lint: ## the linters of .golangci.yml
 	$(TOOL) golangci-lint run ./...
 
+.PHONY: apidiff
+apidiff: ## the exported surface against that of the last tag
+	@scripts/apidiff.sh
+
 .PHONY: tidy
 tidy: ## go mod tidy, in all modules
 	@for m in . tools $(MODULES); do (cd $$m && $(GO) mod tidy) || exit 1; done
