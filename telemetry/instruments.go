@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -81,7 +82,7 @@ func (o observer) value(i metric.Float64Observable, v float64, attrs ...attribut
 // current one is 1, as the conventions have it for hw.status.
 func (o observer) states(i metric.Int64Observable, current string, all []string, attrs ...attribute.KeyValue) {
 	for _, s := range all {
-		o.number(i, flag(s == current), append(attrs[:len(attrs):len(attrs)], keyState.String(s))...)
+		o.number(i, flag(s == current), append(slices.Clip(attrs), keyState.String(s))...)
 	}
 }
 

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -60,5 +61,5 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 }
 
 func (h *logHandler) with(next slog.Handler, add func(slog.Handler) slog.Handler) slog.Handler {
-	return &logHandler{base: h.base, next: next, grouped: append(h.grouped[:len(h.grouped):len(h.grouped)], add)}
+	return &logHandler{base: h.base, next: next, grouped: append(slices.Clip(h.grouped), add)}
 }

@@ -19,7 +19,10 @@ func TestLogHandlerConforms(t *testing.T) {
 	slogtest.Run(t, func(*testing.T) slog.Handler {
 		buf.Reset()
 		return telemetry.LogHandler(slog.NewJSONHandler(&buf, nil))
-	}, func(t *testing.T) map[string]any { return decode(t, &buf) })
+	}, func(t *testing.T) map[string]any {
+		t.Helper()
+		return decode(t, &buf)
+	})
 }
 
 func decode(t *testing.T, buf *bytes.Buffer) map[string]any {
@@ -34,7 +37,7 @@ func decode(t *testing.T, buf *bytes.Buffer) map[string]any {
 func TestLogHandlerAddsIDs(t *testing.T) {
 	t.Parallel()
 	ctx, span := trace.NewTracerProvider().Tracer("").Start(t.Context(), "x")
-	defer span.End()
+	t.Cleanup(func() { span.End() })
 	traceID, spanID := span.SpanContext().TraceID().String(), span.SpanContext().SpanID().String()
 	for name, derive := range map[string]func(*slog.Logger) *slog.Logger{
 		"plain":        func(l *slog.Logger) *slog.Logger { return l },

@@ -47,7 +47,7 @@ var (
 	windows = regexp.MustCompile(`\[\d+m\]`)
 )
 
-const window = "6s"
+const window = "4s"
 
 func shortened(rules string) string {
 	return windows.ReplaceAllString(waits.ReplaceAllString(rules, "$1 1s"), "["+window+"]")
@@ -78,7 +78,7 @@ func startPrometheus(t *testing.T, target string) *prometheus {
 		t.Fatal(err)
 	}
 	t.Cleanup(port.Release)
-	cmd := exec.Command(exe, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), //nolint:noctx // ended below
+	cmd := exec.Command(exe, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+port.Addr(), "--log.level=warn")
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -166,16 +166,17 @@ type alert struct {
 	State               string
 }
 
-func (p *prometheus) firing(ctx context.Context) (map[string]alert, error) {
+// alerts are those in a state, or all that are pending or firing.
+func (p *prometheus) alerts(ctx context.Context, state string) (map[string]alert, error) {
 	var data struct{ Alerts []alert }
 	if err := p.get(ctx, "/api/v1/alerts", &data); err != nil {
 		return nil, err
 	}
-	firing := map[string]alert{}
+	byName := map[string]alert{}
 	for _, a := range data.Alerts {
-		if a.State == "firing" {
-			firing[a.Labels["alertname"]] = a
+		if state == "" || a.State == state {
+			byName[a.Labels["alertname"]] = a
 		}
 	}
-	return firing, nil
+	return byName, nil
 }

@@ -2,6 +2,7 @@ package prom_test
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestServesWhatIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	metrics.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	metrics.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	body, _ := io.ReadAll(w.Body)
 	for _, want := range []string{`pedro_lifecycle_status{pedro_state="running"} 1`, "go_goroutines", "process_resident_memory_bytes", "target_info"} {
 		if !strings.Contains(string(body), want) {
