@@ -72,17 +72,19 @@ func TestExhaustedPoolSaysWho(t *testing.T) {
 func TestNestedAcquireDoesNotHang(t *testing.T) {
 	t.Parallel()
 	const conns = 4
-	p := newPool(t, pgpool.Config{MaxConns: conns, ConnectTimeout: 200 * time.Millisecond})
+	p := newPool(t, pgpool.Config{MaxConns: conns, ConnectTimeout: 2 * time.Second})
 	var inside, wg sync.WaitGroup
 	var exhausted atomic.Int64
 	inside.Add(conns)
 	for range conns {
 		wg.Go(func() {
+			here := sync.OnceFunc(inside.Done)
+			defer here() // nobody waits for one who did not get in
 			err := p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "select 1"); err != nil {
 					return err
 				}
-				inside.Done()
+				here()
 				inside.Wait()
 				if _, err := p.Exec(ctx, "select 1"); err != nil {
 					t.Errorf("joined: %v", err)
