@@ -3,6 +3,7 @@ package pgpool_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,15 +34,15 @@ func TestQueriers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if f := rows.FieldDescriptions(); len(f) != 2 || f[1].Name != "name" {
+			t.Errorf("FieldDescriptions = %v", f)
+		}
 		var seen int
 		for rows.Next() {
 			seen++
 			if v, err := rows.Values(); err != nil || len(v) != 2 || len(rows.RawValues()) != 2 || v[0] != int32(seen) {
 				t.Errorf("Values = %v, %v", v, err)
 			}
-		}
-		if f := rows.FieldDescriptions(); len(f) != 2 || f[1].Name != "name" {
-			t.Errorf("FieldDescriptions = %v", f)
 		}
 		rows.Close()
 		if tag := rows.CommandTag(); tag.RowsAffected() != 2 || rows.Err() != nil || seen != 2 {
@@ -86,8 +87,11 @@ func TestQueriers(t *testing.T) {
 		}
 	})
 	for name, call := range map[string]func(q pgpool.Querier) error{
-		"Exec":     func(q pgpool.Querier) error { _, err := q.Exec(t.Context(), "select nothing"); return err },
-		"CopyFrom": func(q pgpool.Querier) error { _, err := q.CopyFrom(t.Context(), pgx.Identifier{"none"}, []string{"a"}, pgx.CopyFromRows([][]any{{1}})); return err },
+		"Exec": func(q pgpool.Querier) error { _, err := q.Exec(t.Context(), "select nothing"); return err },
+		"CopyFrom": func(q pgpool.Querier) error {
+			_, err := q.CopyFrom(t.Context(), pgx.Identifier{"none"}, []string{"a"}, pgx.CopyFromRows([][]any{{1}}))
+			return err
+		},
 		"QueryRow": func(q pgpool.Querier) error { return q.QueryRow(t.Context(), "select nothing").Scan(new(int)) },
 	} {
 		for _, q := range []pgpool.Querier{p, p.Replica()} {
@@ -122,5 +126,12 @@ func TestPruneLedger(t *testing.T) {
 	}
 	if n := count(); n != 3 {
 		t.Errorf("%d rows, want 3", n)
+	}
+	mustExec(t, p, "update ledger set at = now() - interval '2 hours' where id in (select id from ledger limit 2)")
+	if n, err := pgpool.PruneLedger(t.Context(), p, "ledger", time.Hour); n != 2 || err != nil || count() != 1 {
+		t.Errorf("PruneLedger = %d, %v, and %d rows are left, want 2 and 1", n, err, count())
+	}
+	if _, err := pgpool.PruneLedger(t.Context(), p, "none", time.Hour); pgpool.Code(err) != "42P01" {
+		t.Errorf("PruneLedger of no table = %v", err)
 	}
 }
