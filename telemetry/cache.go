@@ -12,7 +12,7 @@ import (
 // It is a hook of our own and not redisotel's, whose metrics have the names, and
 // milliseconds, from before the conventions were stable, and whose spans show
 // keys and values.
-func (t *Telemetry) Cache() rediscache.Option { return rediscache.WithHook(&redisHook{t}) }
+func (t *Telemetry) Cache() rediscache.Option { return rediscache.WithHook(&redisHook{t: t}) }
 
 // adHoc stands for calls that belong to no namespace.
 const adHoc = "(ad hoc)"

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"net"
 	"net/http"
 	"strings"
 
@@ -13,9 +14,26 @@ import (
 // the caller if it sent one, and http.server.request.duration. It belongs
 // outside of all other middleware.
 func (t *Telemetry) HTTP(next http.Handler) http.Handler {
+	plain, encrypted := t.otelhttp(next, "80"), t.otelhttp(next, "443")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil {
+			encrypted.ServeHTTP(w, r)
+		} else {
+			plain.ServeHTTP(w, r)
+		}
+	})
+}
+
+// otelhttp is told the port, too. Otherwise it takes that of the Host header, of
+// which clients can make up 65,535; the usual one it leaves out.
+func (t *Telemetry) otelhttp(next http.Handler, usualPort string) http.Handler {
+	name := t.cfg.ServerName
+	if _, _, err := net.SplitHostPort(name); err != nil {
+		name = net.JoinHostPort(name, usualPort)
+	}
 	return otelhttp.NewHandler(next, "HTTP",
 		otelhttp.WithMeterProvider(t.cfg.MeterProvider), otelhttp.WithTracerProvider(t.cfg.TracerProvider),
-		otelhttp.WithPropagators(t.cfg.Propagator), otelhttp.WithServerName(t.cfg.ServerName))
+		otelhttp.WithPropagators(t.cfg.Propagator), otelhttp.WithServerName(name))
 }
 
 // Route adds the route, such as /patients/{id}, to the span and the metrics of

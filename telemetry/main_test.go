@@ -90,6 +90,21 @@ func (r *rig) do(t *testing.T, method, path string, header ...string) *http.Resp
 	return resp
 }
 
+// doAs sends a request with a Host header of the client's invention.
+func (r *rig) doAs(t *testing.T, host string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/fail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	resp, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
+
 // collect returns the metrics by name.
 func (r *rig) collect(t *testing.T) map[string]metricdata.Metrics {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,7 @@ func TestNumbers(t *testing.T) {
 	r.do(t, http.MethodGet, "/visits")
 	r.do(t, http.MethodGet, "/visits", "Cookie", "pedro.sid=forged")
 	r.do(t, http.MethodPost, "/logout")
+	r.doAs(t, "canary.example.org:4711")
 	all := r.collect(t)
 	for _, c := range []struct {
 		name  string
@@ -111,6 +113,9 @@ func TestNumbers(t *testing.T) {
 		if host, _ := p.Attributes.Value("server.address"); host.AsString() != "localhost" {
 			t.Errorf("server.address: got %q, want the configured name and not the Host header", host.AsString())
 		}
+		if port, has := p.Attributes.Value("server.port"); has {
+			t.Errorf("server.port: got %d of the Host header, want none", port.AsInt64())
+		}
 	}
 	if requests != 3 {
 		t.Errorf("requests to /slots/{id}: got %d, want 3", requests)
@@ -118,7 +123,7 @@ func TestNumbers(t *testing.T) {
 }
 
 // TestTable keeps the table in docs/telemetry.md that of a real host with a
-// replica: go test -run Table -update .
+// replica.
 func TestTable(t *testing.T) {
 	t.Parallel()
 	pg := pgpooltest.StartServer(t)
@@ -142,24 +147,52 @@ func TestTable(t *testing.T) {
 		kind, attrs := describe(m.Data)
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", name, strings.Trim(m.Unit, "{}"), kind, attrs, strings.TrimSuffix(m.Description, "."))
 	}
-	const file, begin, end = "../docs/telemetry.md", "<!-- metrics: made by go test -run Table -update . in telemetry -->\n", "<!-- /metrics -->"
+	inDocument(t, "metrics", table.String())
+}
+
+// TestWiring keeps the program in docs/telemetry.md that of Example.
+func TestWiring(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, found := strings.Cut(string(source), "	run := ")
+	program, _, ended := strings.Cut(program, "\n	}\n	_ = run")
+	if !found || !ended {
+		t.Fatal("example_test.go has no function run")
+	}
+	program = strings.ReplaceAll(strings.Replace(program, "func(", "func run(", 1), "\n	", "\n") + "\n}\n"
+	inDocument(t, "program", "```go\n"+program+"```\n")
+}
+
+// inDocument compares what is between two comments of docs/telemetry.md, or
+// writes it there.
+func inDocument(t *testing.T, name, want string) {
+	t.Helper()
+	documentMu.Lock()
+	defer documentMu.Unlock()
+	const file = "../docs/telemetry.md"
+	begin, end := "<!-- "+name+": made by go test -run 'Table|Wiring' -update . in telemetry -->\n", "<!-- /"+name+" -->"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(text), begin)
 	have, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no place for the table", file)
-	}
-	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o600); err != nil {
+	switch {
+	case !found || !ended:
+		t.Fatalf("%s has no place for %s", file, name)
+	case *update:
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	} else if have != table.String() {
-		t.Errorf("the table of %s is out of date (-update): got\n%s\nwant\n%s", file, have, table.String())
+	case have != want:
+		t.Errorf("%s of %s is out of date (-update): got\n%s\nwant\n%s", name, file, have, want)
 	}
 }
+
+var documentMu sync.Mutex // two tests write the document with -update
 
 // describe returns the kind of a metric, and the names of its attributes.
 func describe(data metricdata.Aggregation) (kind, attrs string) {

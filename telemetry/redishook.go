@@ -3,7 +3,9 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,7 +27,18 @@ func newDuration(m metric.Meter) (metric.Float64Histogram, error) {
 
 // redisHook sees what the program asks of Redis, before the gate and the
 // retries: what a caller waits for.
-type redisHook struct{ t *Telemetry }
+type redisHook struct {
+	t   *Telemetry
+	ops sync.Map // of *operation by the name that go-redis uses
+}
+
+// operation is a command, or a pipeline of commands of one kind, prepared so
+// that measuring one that succeeds allocates nothing.
+type operation struct {
+	name  string
+	attrs []attribute.KeyValue
+	ok    []metric.RecordOption
+}
 
 // DialHook implements redis.Hook. Connections are made in the background.
 func (h *redisHook) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -33,15 +46,36 @@ func (h *redisHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements redis.Hook.
 func (h *redisHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return h.measure(ctx, strings.ToUpper(cmd.Name()), 0, func(ctx context.Context) error { return next(ctx, cmd) })
+		op := h.operation(cmd.Name())
+		ctx, span := h.span(ctx, op, 1)
+		began := time.Now()
+		err := next(ctx, cmd)
+		h.done(ctx, op, span, began, err)
+		return err
 	}
 }
 
 // ProcessPipelineHook implements redis.Hook.
 func (h *redisHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		return h.measure(ctx, pipelineName(cmds), len(cmds), func(ctx context.Context) error { return next(ctx, cmds) })
+		op := h.operation(pipelineName(cmds))
+		ctx, span := h.span(ctx, op, len(cmds))
+		began := time.Now()
+		err := next(ctx, cmds)
+		h.done(ctx, op, span, began, err)
+		return err
 	}
+}
+
+func (h *redisHook) operation(name string) *operation {
+	if op, known := h.ops.Load(name); known {
+		return op.(*operation)
+	}
+	op := &operation{name: strings.ToUpper(name)}
+	op.attrs = []attribute.KeyValue{semconv.DBSystemNameRedis, semconv.DBOperationName(op.name)}
+	op.ok = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(op.attrs...))}
+	h.ops.Store(name, op)
+	return op
 }
 
 // pipelineName is as the conventions have it for batches: with the name of the
@@ -49,38 +83,44 @@ func (h *redisHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 func pipelineName(cmds []redis.Cmder) string {
 	for _, cmd := range cmds {
 		if cmd.Name() != cmds[0].Name() {
-			return "PIPELINE"
+			return "pipeline"
 		}
 	}
 	if len(cmds) == 0 {
-		return "PIPELINE"
+		return "pipeline"
 	}
-	return "PIPELINE " + strings.ToUpper(cmds[0].Name())
+	return "pipeline " + cmds[0].Name()
 }
 
-func (h *redisHook) measure(ctx context.Context, name string, batch int, do func(context.Context) error) error {
-	attrs := make([]attribute.KeyValue, 2, 4)
-	attrs[0], attrs[1] = semconv.DBSystemNameRedis, semconv.DBOperationName(name)
-	var span trace.Span
-	if trace.SpanFromContext(ctx).IsRecording() { // as otelpgx does: no spans of background work
-		ctx, span = h.t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
-		defer span.End()
-		if batch > 1 {
-			span.SetAttributes(semconv.DBOperationBatchSize(batch))
-		}
+// span begins one within that of ctx. As with otelpgx, background work has
+// none.
+func (h *redisHook) span(ctx context.Context, op *operation, batch int) (context.Context, trace.Span) {
+	if !trace.SpanFromContext(ctx).IsRecording() {
+		return ctx, nil
 	}
-	began := time.Now()
-	err := do(ctx)
-	took := time.Since(began)
-	if kind := errorType(err); kind != "" {
-		attrs = append(attrs, semconv.ErrorTypeKey.String(kind))
+	ctx, span := h.t.tracer.Start(ctx, op.name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(op.attrs...))
+	if batch > 1 {
+		span.SetAttributes(semconv.DBOperationBatchSize(batch))
+	}
+	return ctx, span
+}
+
+func (h *redisHook) done(ctx context.Context, op *operation, span trace.Span, began time.Time, err error) {
+	took := time.Since(began).Seconds()
+	kind := errorType(err)
+	if kind == "" {
+		h.t.redis.Record(ctx, took, op.ok...)
+	} else {
+		failed := semconv.ErrorTypeKey.String(kind)
+		h.t.redis.Record(ctx, took, metric.WithAttributes(append(slices.Clip(op.attrs), failed)...))
 		if span != nil {
-			span.SetAttributes(semconv.ErrorTypeKey.String(kind))
+			span.SetAttributes(failed)
 			span.SetStatus(codes.Error, kind)
 		}
 	}
-	h.t.redis.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
-	return err
+	if span != nil {
+		span.End()
+	}
 }
 
 // errorType is a word for an error, of which there are few; "" for none. That

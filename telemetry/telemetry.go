@@ -35,8 +35,9 @@ type Config struct {
 	// the W3C, traceparent and baggage.
 	Propagator propagation.TextMapPropagator
 	// ServerName is the server.address of the HTTP metrics: the name under which
-	// the service is known. The Host header is not used, because clients make it
-	// up. The default is [DefaultServerName].
+	// the service is known, with a port if that is not the usual one. The Host
+	// header is not used, because clients make it up. The default is
+	// [DefaultServerName].
 	ServerName string
 }
 

@@ -1,0 +1,60 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/pedro-go/pedro/health"
+	"github.com/pedro-go/pedro/lifecycle"
+	"github.com/pedro-go/pedro/pgpool"
+	"github.com/pedro-go/pedro/rediscache"
+	"github.com/pedro-go/pedro/session"
+	"github.com/pedro-go/pedro/telemetry"
+	"github.com/pedro-go/pedro/telemetry/prom"
+)
+
+// A host with metrics for Prometheus and spans for whatever exporter the
+// TracerProvider has.
+func Example() {
+	run := func(ctx context.Context, dbCfg pgpool.Config, rdCfg rediscache.Config, snCfg session.Config) error {
+		metrics, err1 := prom.New(nil)       // or any other MeterProvider
+		tracers := trace.NewTracerProvider() // with trace.WithBatcher(an exporter)
+		slog.SetDefault(slog.New(telemetry.LogHandler(slog.NewJSONHandler(os.Stderr, nil))))
+		t, err2 := telemetry.New(telemetry.Config{MeterProvider: metrics.Provider(), TracerProvider: tracers})
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		pool, err1 := pgpool.New(dbCfg, t.Pool())
+		cache, err2 := rediscache.New(rdCfg, t.Cache())
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		sessions, err1 := session.New(cache.Redis(), snCfg)
+		checks, err2 := health.New(health.Config{})
+		g, err3 := lifecycle.New(lifecycle.Config{}, lifecycle.WithSignals())
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		if err := t.Watch(telemetry.Sources{Pool: pool, Cache: cache, Sessions: sessions, Checks: checks, Group: g}); err != nil {
+			return err
+		}
+
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", metrics)
+		handler := t.HTTP(session.Middleware(sessions)(telemetry.Route(mux)))
+
+		g.Add("metrics", metrics)
+		g.Add("postgres", pool)
+		g.Add("redis", cache)
+		g.Add("sessions", sessions)
+		g.Add("health", checks)
+		g.Add("http", lifecycle.Server(&http.Server{Addr: ":8080", Handler: handler}))
+		return g.Run(ctx)
+	}
+	_ = run
+}
