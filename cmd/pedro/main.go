@@ -24,6 +24,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const usage = `usage: pedro doctor [-instances N] [-timeout D] [-json]
@@ -33,11 +35,18 @@ doctor reads the environment of a service, connects, and reports what is set, wh
 `
 
 func main() {
+	redis.SetLogger(silence{}) // what it says is in the report
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status) //nolint:forbidigo // a program, not a library
 }
+
+// silence is go-redis's logger, which writes to stderr otherwise.
+type silence struct{}
+
+// Printf implements the interface of redis.SetLogger.
+func (silence) Printf(context.Context, string, ...any) {}
 
 // run returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -238,6 +238,29 @@ func TestEncryption(t *testing.T) {
 	r.expect(t, "redis", "connection", "problem", "certificate is not accepted", "REDIS_URL")
 }
 
+func TestClusterAndSentinel(t *testing.T) {
+	t.Parallel()
+	cluster := rediscachetest.StartCluster(t)
+	r, _ := examined(t, []string{"REDIS_ADDRS=" + strings.Join(cluster.Addrs(), ","), strong})
+	r.expect(t, "redis", "connection", "ok", "a Cluster")
+	r.expect(t, "redis", "password", "note", "none", "REDIS_PASSWORD")
+
+	sentinel := rediscachetest.StartSentinel(t)
+	env := []string{"REDIS_ADDRS=" + strings.Join(sentinel.Addrs(), ","), "REDIS_MASTER_NAME=" + sentinel.MasterName(), strong}
+	r, _ = examined(t, env)
+	r.expect(t, "redis", "role", "ok", "master with 2 replicas")
+	if res := doctor(t, env); res.stderr != "" {
+		t.Errorf("stderr: got %q, want nothing beside the report", res.stderr)
+	}
+
+	replica := ""
+	for _, node := range sentinel.Nodes()[1:] {
+		replica = node.URL()
+	}
+	r, _ = examined(t, []string{"REDIS_URL=" + replica, strong})
+	r.expect(t, "redis", "role", "problem", "this is a replica", "REDIS_URL")
+}
+
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	pg := pgpooltest.StartServer(t)

@@ -45,7 +45,11 @@ func examineRedis(ctx context.Context, r *report, o options, p *progress) (cache
 	err = cache.Start(reach)
 	cancel()
 	variable := "REDIS_URL"
-	if !isSet("REDIS_URL") {
+	switch {
+	case isSet("REDIS_URL"):
+	case isSet("REDIS_ADDRS"):
+		variable = "REDIS_ADDRS"
+	case configured:
 		variable = "REDIS_HOST"
 	}
 	switch found, change := whyNot(orNil(err), variable); {
@@ -134,6 +138,9 @@ func (s *server) version(took time.Duration) {
 		return
 	}
 	limit := s.cache.Config().Timeout
+	if _, cluster := s.cache.Redis().(*redis.ClusterClient); cluster {
+		version += ", a Cluster, of which one node was looked at,"
+	}
 	s.ok("connection", "Redis %s answers in %v", version, took.Round(10*time.Microsecond))
 	// A call may wait for a connection, be written, read, and retried once.
 	if took*5 > limit {
@@ -149,19 +156,32 @@ func (s *server) encryption() {
 	} else if len(s.cache.Advice()) == 0 {
 		s.ok("encryption", "none; the server is on this machine or on a private network")
 	}
-	opts, single := s.cache.Redis().(*redis.Client)
-	if !single {
-		return
+	password := "REDIS_PASSWORD"
+	if s.variable == "REDIS_URL" {
+		password = s.variable
 	}
-	if o := opts.Options(); o.Password == "" && o.CredentialsProviderContext == nil && o.StreamingCredentialsProvider == nil {
-		if strings.EqualFold(os.Getenv("APP_ENV"), "production") { //nolint:forbidigo // doctor's subject is the environment
-			s.problem("password", "none: whoever reaches the server can read and change everything", "set requirepass or an ACL user at the server, and put it into "+s.variable, s.variable)
-			return
-		}
-		s.note("password", "none", "in production set requirepass or an ACL user, and put it into "+s.variable, s.variable)
-		return
+	production := strings.EqualFold(os.Getenv("APP_ENV"), "production") //nolint:forbidigo // doctor's subject is the environment
+	switch change := "set requirepass or an ACL user at the server, and put it into " + password; {
+	case s.hasPassword():
+		s.ok("password", "set")
+	case production:
+		s.problem("password", "none: whoever reaches the server can read and change everything", change, password)
+	default:
+		s.note("password", "none", "in production "+change, password)
 	}
-	s.ok("password", "set")
+}
+
+func (s *server) hasPassword() bool {
+	switch client := s.cache.Redis().(type) {
+	case *redis.Client:
+		o := client.Options()
+		return o.Password != "" || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil
+	case *redis.ClusterClient:
+		o := client.Options()
+		return o.Password != "" || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil
+	default:
+		return true
+	}
 }
 
 // eviction looks at the policy with the eyes of sessions, which are data.
