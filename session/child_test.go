@@ -46,6 +46,13 @@ func another(t *testing.T, url string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childRole+"="+url)
+	return firstLine(t, cmd)
+}
+
+// firstLine starts a program that says where it listens and ends with its
+// standard input, and returns what it says.
+func firstLine(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -64,7 +71,7 @@ func another(t *testing.T, url string) string {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the other process said nothing: %v", err)
+		t.Fatalf("%s said nothing: %v", cmd, err)
 	}
 	return strings.TrimSpace(line)
 }

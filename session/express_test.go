@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -83,27 +82,7 @@ func node(t *testing.T, url string, env ...string) string {
 	cmd := exec.Command("node", "app.js")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), append([]string{"REDIS_URL=" + url, "SESSION_SECRET=" + secret, "NODE_ENV=test"}, env...)...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the Express app said nothing: %v", err)
-	}
-	return strings.TrimSpace(line)
+	return firstLine(t, cmd)
 }
 
 // TestExpress: a real Express app and a Go server on one Redis share logins in
