@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,12 +13,14 @@ import (
 	"github.com/rbcervilla/redisstore/v9"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/fx"
+
+	"github.com/pedro-go/pedro/bench/hosts/site"
 )
 
 func main() {
 	fx.New(
 		fx.NopLogger,
-		fx.Provide(newPool, newRedis, newStore, newHandler),
+		fx.Provide(newPool, newRedis, newStore, site.Handler),
 		fx.Invoke(serve),
 	).Run()
 }
@@ -48,24 +49,6 @@ func newRedis(lc fx.Lifecycle) (*redis.Client, error) {
 
 func newStore(client *redis.Client) (*redisstore.RedisStore, error) {
 	return redisstore.NewRedisStore(context.Background(), client)
-}
-
-func newHandler(pool *pgxpool.Pool, client *redis.Client, store *redisstore.RedisStore) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/health/ready", func(w http.ResponseWriter, r *http.Request) {
-		if err := errors.Join(pool.Ping(r.Context()), client.Ping(r.Context()).Err()); err != nil {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-		}
-	})
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-		s, err := store.Get(r, "session")
-		if err != nil {
-			http.Error(w, "no session", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprint(w, s.Values["user"])
-	})
-	return mux
 }
 
 func serve(lc fx.Lifecycle, h http.Handler) {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rbcervilla/redisstore/v9"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/bench/hosts/site"
 )
 
 func main() {
@@ -46,25 +47,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/health/ready", func(w http.ResponseWriter, r *http.Request) {
-		if err := errors.Join(pool.Ping(r.Context()), client.Ping(r.Context()).Err()); err != nil {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-		}
-	})
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-		s, err := store.Get(r, "session")
-		if err != nil {
-			http.Error(w, "no session", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprint(w, s.Values["user"])
-	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: site.Handler(pool, client, store), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	fmt.Println(l.Addr())
