@@ -1,0 +1,79 @@
+package session_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/pedro-go/pedro/session"
+)
+
+// TestLateSaveIsTold: a request whose session was ended meanwhile learns it,
+// and makes nothing anew.
+func TestLateSaveIsTold(t *testing.T) {
+	t.Parallel()
+	m := fresh(t, session.Config{})
+	routes := appRoutes()
+	routes["/late"] = func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		if err := session.Set(s, "late", 1); err != nil {
+			t.Error(err)
+		}
+		if n, err := m.RevokeUser(r.Context(), "ada"); n != 1 || err != nil {
+			t.Errorf("RevokeUser = %d, %v", n, err)
+		}
+		if err := s.Save(r.Context()); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("Save = %v, want ErrEnded", err)
+		}
+		if err := s.Err(); !errors.Is(err, session.ErrEnded) || s.IsAuthenticated() {
+			t.Errorf("Err = %v and authenticated %v, want ErrEnded and not", err, s.IsAuthenticated())
+		}
+		_, _ = io.WriteString(w, "told")
+	}
+	b := newBrowser(t, serve(t, m, routes))
+	b.want("/login?u=ada", 200, "")
+	b.want("/late", 200, "told")
+	b.want("/me", 401, "nobody")
+	if s := m.Stats(); s.LateWrites != 1 {
+		t.Errorf("LateWrites = %d, want 1", s.LateWrites)
+	}
+}
+
+// TestMoveTakesWritesAlong: what a parallel request wrote before the ID changed
+// is under the new one, after Regenerate and after a login.
+func TestMoveTakesWritesAlong(t *testing.T) {
+	t.Parallel()
+	url := ""
+	m := fresh(t, session.Config{})
+	routes := appRoutes()
+	meanwhile := func(r *http.Request) {
+		if code, _, _ := raw(t, url+"/set?k="+r.FormValue("k")+"&v=there", r.Header.Get("Cookie")); code != http.StatusOK {
+			t.Errorf("the write meanwhile got %d", code)
+		}
+	}
+	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		_ = s.UserID() // loaded
+		meanwhile(r)
+		if err := s.Regenerate(); err != nil {
+			t.Error(err)
+		}
+	}
+	routes["/relogin"] = func(_ http.ResponseWriter, r *http.Request) {
+		_ = session.From(r.Context()).UserID()
+		meanwhile(r)
+		if err := session.SetAuthenticated(r.Context(), "ada", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	url = serve(t, m, routes)
+	b := newBrowser(t, url)
+	b.want("/set?k=a&v=1", 200, "")
+	b.want("/regenerate?k=b", 200, "")
+	b.want("/relogin?k=c", 200, "")
+	b.want("/get?k=a", 200, "1")
+	b.want("/get?k=b", 200, "there")
+	b.want("/get?k=c", 200, "there")
+	b.want("/me", 200, "ada")
+}
