@@ -84,3 +84,15 @@ tidy: ## go mod tidy, in all modules
 .PHONY: tidy-check
 tidy-check:
 	@for m in . $(MODULES); do (cd $$m && $(GO) mod tidy -diff) || { echo "$$m: run make tidy"; exit 1; }; done
+
+.PHONY: docs
+docs: ## the documents as HTML, in artifacts/docs
+	@cd scripts/docsite && $(GO) run . -root ../.. -out ../../artifacts/docs
+
+.PHONY: stranger
+stranger: setup ## the way of a new user: go get from a file proxy, the README's program, real servers
+	@scripts/stranger.sh
+
+.PHONY: release-check
+release-check: setup ## what must hold before a tag: VERSION=v0.2.0
+	@scripts/release-check.sh $(VERSION)
