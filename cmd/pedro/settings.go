@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -118,12 +119,16 @@ func nearest(name string) string {
 	if len(name) < 6 {
 		return ""
 	}
-	for known := range variables {
-		if known[:3] == name[:3] && distance(known, name) <= 2 {
-			return known
+	best, least := "", 3
+	for _, known := range slices.Sorted(maps.Keys(variables)) {
+		if known[:3] != name[:3] {
+			continue
+		}
+		if d := distance(known, name); d < least {
+			best, least = known, d
 		}
 	}
-	return ""
+	return best
 }
 
 // distance is Levenshtein's.
