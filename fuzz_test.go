@@ -17,9 +17,8 @@ func variables() (names, pkgs []string) {
 		pkg    string
 		config any
 	}{{"pgpool", pgpool.Config{}}, {"rediscache", rediscache.Config{}}, {"session", session.Config{}}} {
-		typ := reflect.TypeOf(c.config)
-		for i := range typ.NumField() {
-			if name := typ.Field(i).Tag.Get("envconfig"); name != "" {
+		for field := range reflect.TypeOf(c.config).Fields() {
+			if name := field.Tag.Get("envconfig"); name != "" {
 				names, pkgs = append(names, name), append(pkgs, c.pkg)
 			}
 		}

@@ -127,6 +127,7 @@ func (s *soak) cycle(t *testing.T) {
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
 		}
 	})
 	group.Add("postgres", pool)

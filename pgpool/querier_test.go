@@ -21,8 +21,7 @@ func TestQueriers(t *testing.T) {
 		return c.Ping(ctx)
 	}))
 	mustExec(t, p, "create table t (id int primary key, name text)")
-	try := func(t *testing.T, q pgpool.Querier) {
-		t.Helper()
+	try := func(q pgpool.Querier) {
 		ctx := t.Context()
 		if n, err := q.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"id", "name"}, pgx.CopyFromRows([][]any{{1, "ada"}, {2, "bob"}})); n != 2 || err != nil {
 			t.Errorf("CopyFrom = %d, %v", n, err)
@@ -63,8 +62,7 @@ func TestQueriers(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	fail := func(t *testing.T, q pgpool.Querier) {
-		t.Helper()
+	fail := func(q pgpool.Querier) {
 		ctx := t.Context()
 		var b pgx.Batch
 		b.Queue("select 1/0")
@@ -76,16 +74,16 @@ func TestQueriers(t *testing.T) {
 			t.Errorf("Close of a batch that fails = %v, want division by zero", err)
 		}
 	}
-	t.Run("pool", func(t *testing.T) { try(t, p); fail(t, p) })
-	t.Run("replica", func(t *testing.T) { try(t, p.Replica()); fail(t, p.Replica()) }) // there is none: the primary
-	t.Run("transaction", func(t *testing.T) {
-		if err := p.InTx(t.Context(), func(_ context.Context, tx pgx.Tx) error { try(t, tx); return nil }); err != nil {
-			t.Error(err)
-		}
-		if err := p.InTx(t.Context(), func(_ context.Context, tx pgx.Tx) error { fail(t, tx); return nil }); err == nil {
-			t.Error("a transaction with a failed statement was committed")
-		}
-	})
+	for _, q := range []pgpool.Querier{p, p.Replica()} { // there is no replica: the primary
+		try(q)
+		fail(q)
+	}
+	if err := p.InTx(t.Context(), func(_ context.Context, tx pgx.Tx) error { try(tx); return nil }); err != nil {
+		t.Error(err)
+	}
+	if err := p.InTx(t.Context(), func(_ context.Context, tx pgx.Tx) error { fail(tx); return nil }); err == nil {
+		t.Error("a transaction with a failed statement was committed")
+	}
 	for name, call := range map[string]func(q pgpool.Querier) error{
 		"Exec": func(q pgpool.Querier) error { _, err := q.Exec(t.Context(), "select nothing"); return err },
 		"CopyFrom": func(q pgpool.Querier) error {

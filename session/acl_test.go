@@ -88,8 +88,17 @@ func everything(t *testing.T, m, other *session.Manager) error {
 		path string
 		body string
 	}{
-		{b, "/set?k=a&v=1", ""}, {b, "/login?u=ada", ""}, {b, "/me", "ada"}, {b, "/get?k=a", "1"}, {b, "/regenerate", ""}, {b, "/count", ""}, {b, "/counted", "1"},
-		{again, "/login?u=ada", ""}, {again, "/logout", ""}, {again, "/login?u=ada", ""}, {newBrowser(t, b.base), "/login?u=ada", ""},
+		{b, "/set?k=a&v=1", ""},
+		{b, "/login?u=ada", ""},
+		{b, "/me", "ada"},
+		{b, "/get?k=a", "1"},
+		{b, "/regenerate", ""},
+		{b, "/count", ""},
+		{b, "/counted", "1"},
+		{again, "/login?u=ada", ""},
+		{again, "/logout", ""},
+		{again, "/login?u=ada", ""},
+		{newBrowser(t, b.base), "/login?u=ada", ""},
 	} {
 		if code, body := step.who.get(step.path); code != http.StatusOK || body != step.body {
 			return fmt.Errorf("%s: %d %s", step.path, code, body)
