@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
 )
 
@@ -40,15 +41,15 @@ func TestLateSaveIsTold(t *testing.T) {
 	}
 }
 
-// TestMoveTakesWritesAlong: what a parallel request wrote before the ID changed
-// is under the new one, after Regenerate and after a login.
+// TestMoveTakesWritesAlong: what another process wrote before the ID changed is
+// under the new one, after Regenerate and after a login.
 func TestMoveTakesWritesAlong(t *testing.T) {
 	t.Parallel()
-	url := ""
-	m := fresh(t, session.Config{})
+	redis := rediscachetest.Start(t)
+	m, elsewhere := open(t, dial(t, redis), session.Config{}), app(t, open(t, dial(t, redis), session.Config{}))
 	routes := appRoutes()
 	meanwhile := func(r *http.Request) {
-		if code, _, _ := raw(t, url+"/set?k="+r.FormValue("k")+"&v=there", r.Header.Get("Cookie")); code != http.StatusOK {
+		if code, _, _ := raw(t, elsewhere+"/set?k="+r.FormValue("k")+"&v=there", r.Header.Get("Cookie")); code != http.StatusOK {
 			t.Errorf("the write meanwhile got %d", code)
 		}
 	}
@@ -67,8 +68,7 @@ func TestMoveTakesWritesAlong(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	url = serve(t, m, routes)
-	b := newBrowser(t, url)
+	b := newBrowser(t, serve(t, m, routes))
 	b.want("/set?k=a&v=1", 200, "")
 	b.want("/regenerate?k=b", 200, "")
 	b.want("/relogin?k=c", 200, "")
