@@ -11,5 +11,5 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // All returns every case, in the order of the report.
 func (s *Servers) All() []harness.Case {
-	return slices.Concat(s.Postgres(), s.Cache(), s.Session(), s.Start(), Lifecycle(), Health())
+	return slices.Concat(s.Postgres(), s.Cache(), s.Session(), s.Growth(), s.Start(), Lifecycle(), Health())
 }

@@ -35,7 +35,7 @@ func (s *Servers) Session() []harness.Case {
 			Name:   "session/read",
 			About:  "A page that shows who is logged in: each caller has a session of its own, which holds four short strings.",
 			Params: params,
-			Stacks: s.sites([]string{"raw", "plain", "gorilla", "scs", "pedro", "pedro-local", "express"}, func(c *browser, _ int) error {
+			Stacks: s.sites([]string{"raw", "plain", "gorilla", "scs", "pedro", "pedro-local", "express", "express2"}, func(c *browser, _ int) error {
 				return c.expect("/me"+c.query, c.user)
 			}, true),
 		},
@@ -62,6 +62,7 @@ var siteNames = map[string]string{
 	"pedro":       "pedro",
 	"pedro-local": "pedro, LocalCache",
 	"express":     "express-session + connect-redis",
+	"express2":    "the same, two processes",
 }
 
 func (s *Servers) sites(names []string, visit func(c *browser, i int) error, login bool) []harness.Stack {
@@ -77,17 +78,23 @@ func (s *Servers) sites(names []string, visit func(c *browser, i int) error, log
 	return stacks
 }
 
+func startSite(ctx context.Context, name, redisURL string) (*child, error) {
+	switch name {
+	case "express":
+		return startNode(ctx, "express.js", "REDIS_URL="+redisURL)
+	case "express2":
+		return startNode(ctx, "express.js", "REDIS_URL="+redisURL, "WORKERS=2")
+	default:
+		return startRole(ctx, "site", "REDIS_URL="+redisURL, "BENCH_SITE="+name)
+	}
+}
+
 func (s *Servers) openSite(ctx context.Context, name string, p harness.Params, visit func(c *browser, i int) error, login bool) (*harness.Running, error) {
 	url, err := s.RedisURL(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	var c *child
-	if name == "express" {
-		c, err = startNode(ctx, "express.js", "REDIS_URL="+url)
-	} else {
-		c, err = startRole(ctx, "site", "REDIS_URL="+url, "BENCH_SITE="+name)
-	}
+	c, err := startSite(ctx, name, url)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +115,7 @@ func (s *Servers) openSite(ctx context.Context, name string, p harness.Params, v
 		browsers = append(browsers, b)
 		b.user = "user-" + strconv.Itoa(i)
 		if login {
-			if err := b.expect("/login/"+b.user, b.user); err != nil {
+			if err := b.expect("/login/"+b.user+"?size="+strconv.Itoa(p.N), b.user); err != nil {
 				_ = end()
 				return nil, err
 			}
@@ -122,7 +129,7 @@ func (s *Servers) openSite(ctx context.Context, name string, p harness.Params, v
 		Counters: s.redisCounters,
 		Usage: func() (harness.Usage, error) {
 			used := harness.Usage{Allocs: math.NaN(), Bytes: math.NaN()}
-			if name != "express" {
+			if !strings.HasPrefix(name, "express") {
 				body, err := browsers[p.Callers].get("/usage")
 				if err != nil {
 					return used, err
@@ -131,7 +138,7 @@ func (s *Servers) openSite(ctx context.Context, name string, p harness.Params, v
 					return used, err
 				}
 			}
-			used.CPU, err = processCPU(c.cmd.Process.Pid)
+			used.CPU, err = familyCPU(c.cmd.Process.Pid)
 			return used, err
 		},
 		Close: end,

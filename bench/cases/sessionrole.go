@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,6 +57,18 @@ var profile = map[string]string{
 	"name":  "Dr. Ada Lovelace-Byron",
 	"roles": "doctor,reception,billing",
 	"csrf":  "5f0c1b1e7a7d4e0c9a3f8d2b6c4e1a90",
+}
+
+// contents is what a login puts into the session: profile, and with ?size=n a
+// string of n bytes more.
+func contents(r *http.Request) map[string]string {
+	n, err := strconv.Atoi(r.URL.Query().Get("size"))
+	if err != nil {
+		return profile
+	}
+	large := maps.Clone(profile)
+	large["large"] = strings.Repeat("0123456789abcdef", n/16)
+	return large
 }
 
 const benchSecret = "a secret of the benchmarks, 0123456789abcdef"
@@ -117,7 +131,7 @@ func gorillaSite(ctx context.Context, client *redis.Client) (site, error) {
 				return err
 			}
 			s.Values["user"] = user
-			for key, value := range profile {
+			for key, value := range contents(r) {
 				s.Values[key] = value
 			}
 			return s.Save(r, w)
@@ -145,7 +159,7 @@ func scsSite(client *redis.Client) site {
 				return err
 			}
 			m.Put(r.Context(), "user", user)
-			for key, value := range profile {
+			for key, value := range contents(r) {
 				m.Put(r.Context(), key, value)
 			}
 			return nil
@@ -170,8 +184,8 @@ func pedroSite(ctx context.Context, client *redis.Client, cfg session.Config) (s
 	}
 	return site{
 		login: func(_ http.ResponseWriter, r *http.Request, user string) error {
-			data := make(map[string]any, len(profile))
-			for key, value := range profile {
+			data := make(map[string]any, len(profile)+1)
+			for key, value := range contents(r) {
 				data[key] = value
 			}
 			return session.SetAuthenticated(r.Context(), user, data)

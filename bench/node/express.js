@@ -1,5 +1,6 @@
 // The site of the session cases on Express, express-session and connect-redis.
 'use strict';
+const cluster = require('node:cluster');
 const express = require('express');
 const session = require('express-session');
 const { RedisStore } = require('connect-redis');
@@ -18,6 +19,7 @@ async function main() {
     req.session.regenerate((err) => {
       if (err) return next(err);
       Object.assign(req.session, profile, { user: req.params.user });
+      if (req.query.size) req.session.large = '0123456789abcdef'.repeat(req.query.size / 16);
       res.send(`<${req.params.user}>`);
     });
   });
@@ -27,8 +29,26 @@ async function main() {
     req.session.value = req.params.value;
     res.send(`<${before}>`);
   });
-  const server = app.listen(0, '127.0.0.1', () => console.log(`127.0.0.1:${server.address().port}`));
-  process.stdin.resume().on('end', () => process.exit(0));
+  const server = app.listen(0, '127.0.0.1', () => {
+    if (cluster.isPrimary) console.log(`127.0.0.1:${server.address().port}`);
+  });
+  if (cluster.isPrimary) process.stdin.resume().on('end', () => process.exit(0));
 }
 
-main().catch((err) => { console.error(err); process.exit(1); });
+// With WORKERS=2 two processes share the port; the first tells the address when
+// both listen.
+if (cluster.isPrimary && process.env.WORKERS) {
+  const workers = Number(process.env.WORKERS);
+  let listening = 0;
+  cluster.on('listening', (worker, address) => {
+    if (++listening === workers) console.log(`127.0.0.1:${address.port}`);
+  });
+  for (let i = 0; i < workers; i++) cluster.fork();
+  process.stdin.resume().on('end', () => process.exit(0));
+} else {
+  start();
+}
+
+function start() {
+  main().catch((err) => { console.error(err); process.exit(1); });
+}
