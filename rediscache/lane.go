@@ -20,10 +20,14 @@ import (
 //     There is no timer: with the network as the limit a batch leaves the
 //     moment that the callers of an earlier one come back, with the processor
 //     as the limit batches grow by themselves.
+//   - Large values go by themselves too, each on a connection of its own: they
+//     cost so much that a system call more does not matter, and behind one
+//     another they would wait.
 const (
 	directCalls = 3
 	laneShare   = 2
 	maxBatch    = 512
+	largeValue  = 8 << 10 // bytes, of what was read lately, on average
 )
 
 // A lane is the way of small reads and writes to Redis.
@@ -33,6 +37,7 @@ type lane struct {
 	allow   func() error // refuses at once while the only server is away
 
 	calls atomic.Int64 // under way: direct, queued, in batches
+	size  atomic.Int64 // of the values read lately, on average
 
 	mu      sync.Mutex
 	queue   []*request
@@ -53,13 +58,24 @@ var requests = sync.Pool{New: func() any { return &request{done: make(chan struc
 
 // get reads a key.
 func (l *lane) get(ctx context.Context, key string) ([]byte, error) {
-	if l.calls.Add(1) <= directCalls {
+	if l.calls.Add(1) <= directCalls || l.size.Load() > largeValue {
 		defer l.left()
-		return value(l.client.Get(ctx, key))
+		data, err := value(l.client.Get(ctx, key))
+		l.measured(len(data))
+		return data, err
 	}
 	r := requests.Get().(*request)
 	r.key, r.value, r.args = key, nil, nil
 	return l.share(ctx, r)
+}
+
+// measured notes the size of a value. Small ones after small ones cost no
+// write, which all callers would contend for.
+func (l *lane) measured(size int) {
+	const part, small = 8, largeValue / 8
+	if old := l.size.Load(); size > small || old > small {
+		l.size.Store(old + (int64(size)-old)/part)
+	}
 }
 
 // value is what a GET returned: nil if there is nothing; something that is no
@@ -80,7 +96,7 @@ func value(cmd *redis.StringCmd) ([]byte, error) {
 
 // set runs SET key value args.
 func (l *lane) set(ctx context.Context, key string, value []byte, args ...any) error {
-	if l.calls.Add(1) <= directCalls {
+	if l.calls.Add(1) <= directCalls || len(value) > largeValue {
 		defer l.left()
 		return l.client.Process(ctx, setCmd(ctx, key, value, args))
 	}
@@ -255,6 +271,7 @@ func (l *lane) scatter(ctx context.Context, batch []*request, raw []byte) {
 	for _, r := range batch {
 		r.reply = s.bulk()
 	}
+	l.measured(len(raw) / len(batch))
 	if s.bad {
 		l.pipeline(ctx, batch)
 	}
