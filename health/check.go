@@ -60,7 +60,9 @@ func newCheck(owner *Checker, name string, f func(context.Context) error, opts [
 	ch := &check{name: name, f: f, owner: owner, first: make(chan struct{}), flight: make(chan struct{}, 1)}
 	ch.flight <- struct{}{}
 	for _, opt := range opts {
-		opt(&ch.opts)
+		if opt != nil {
+			opt(&ch.opts)
+		}
 	}
 	ch.opts.fall, ch.opts.rise = max(ch.opts.fall, 1), max(ch.opts.rise, 1)
 	if ch.opts.every <= 0 {

@@ -34,7 +34,9 @@ type Checker struct {
 func New(cfg Config, opts ...Option) (*Checker, error) {
 	o := options{logger: slog.Default()}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

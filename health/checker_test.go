@@ -516,3 +516,13 @@ func TestConcurrentSafe(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestNilOptions(t *testing.T) {
+	t.Parallel()
+	c, err := health.New(health.Config{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Add("nothing", func(context.Context) error { return nil }, nil)
+	_ = health.Handler(c, nil)
+}

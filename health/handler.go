@@ -61,7 +61,9 @@ func Handler(c *Checker, opts ...HandlerOption) http.Handler {
 		redact: func(_ string, err error) string { return err.Error() },
 	}
 	for _, opt := range opts {
-		opt(h)
+		if opt != nil {
+			opt(h)
+		}
 	}
 	return h
 }

@@ -49,7 +49,9 @@ type member struct {
 func New(cfg Config, opts ...Option) (*Group, error) {
 	o := options{logger: slog.Default()}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(o); err != nil {
@@ -88,7 +90,9 @@ func (g *Group) Add(name string, c Component, opts ...AddOption) {
 	}
 	m := &member{name: name, c: c, labelled: labels(g.id, name)}
 	for _, opt := range opts {
-		opt(&m.opts)
+		if opt != nil {
+			opt(&m.opts)
+		}
 	}
 	m.report = Report{Name: name, Optional: m.opts.optional}
 	g.members = append(g.members, m)

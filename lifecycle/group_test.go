@@ -340,3 +340,12 @@ func BenchmarkGroup(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/component")
 }
+
+func TestNilOptions(t *testing.T) {
+	t.Parallel()
+	g, err := lifecycle.New(lifecycle.Config{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Add("nothing", lifecycle.Funcs{}, nil)
+}

@@ -92,7 +92,9 @@ func Server(srv *http.Server, opts ...ServerOption) *HTTPServer {
 	}
 	s.ledger.init()
 	for _, opt := range opts {
-		opt(s)
+		if opt != nil {
+			opt(s)
+		}
 	}
 	s.wrap()
 	return s

@@ -55,7 +55,9 @@ type Manager struct {
 func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, error) {
 	o := options{logger: slog.Default()}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	var p env.Problems
 	p.AddErr(cfg.validate())
