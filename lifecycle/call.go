@@ -32,7 +32,7 @@ func labels(group int64, component string) context.Context {
 // call runs f on a labelled goroutine and returns its error. A panic becomes a
 // *PanicError. If f ignores the end of ctx, it is left behind and the error is
 // a *HungError.
-func call(ctx, labelled context.Context, f func(context.Context) error) error {
+func call(labelled context.Context, ctx *limited, f func(context.Context) error) error {
 	started := time.Now()
 	done := make(chan error, 1)
 	go func() {
@@ -41,11 +41,19 @@ func call(ctx, labelled context.Context, f func(context.Context) error) error {
 		defer func() { done <- err }() // deferred, because Goexit comes back no other way
 		err = protect(func() error { return f(ctx) })
 	}()
+	end := time.NewTimer(ctx.left()) // not ctx.Done, which would make it
+	defer end.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done():
+	case <-end.C:
+	case <-ctx.parent.Done():
 	}
+	return wake(ctx, labelled, done, started)
+}
+
+// wake waits a little longer for a call whose time is up.
+func wake(ctx, labelled context.Context, done <-chan error, started time.Time) error {
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
 	select {

@@ -334,3 +334,44 @@ func TestOptionalNeverJoins(t *testing.T) {
 		}
 	})
 }
+
+// TestLimitedContext shows that a component sees the same of its context whether
+// it looks at it early, late or not at all.
+func TestLimitedContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		kept := make(chan context.Context, 1)
+		g := newGroup(t, lifecycle.Config{StartTimeout: time.Second, StopTimeout: time.Minute, StopBudget: 10 * time.Second})
+		g.Add("late", lifecycle.Funcs{
+			OnStart: func(ctx context.Context) error {
+				if until, ok := ctx.Deadline(); !ok || time.Until(until) != time.Second {
+					t.Errorf("Deadline = %v, %t, want a second from now", until, ok)
+				}
+				if ctx.Value(key{}) != "value" {
+					t.Error("a value of Start's context is missing")
+				}
+				child, cancel := context.WithTimeout(ctx, time.Hour)
+				defer cancel()
+				<-child.Done()
+				if child.Err() != context.DeadlineExceeded || !strings.Contains(context.Cause(child).Error(), "start timeout") {
+					t.Errorf("Err = %v, Cause = %v, want the start timeout", child.Err(), context.Cause(child))
+				}
+				return nil
+			},
+			OnStop: func(ctx context.Context) error {
+				if until, ok := ctx.Deadline(); !ok || time.Until(until) != 10*time.Second {
+					t.Errorf("Deadline of Stop = %v, %t, want the budget's", until, ok)
+				}
+				return nil
+			},
+		})
+		g.Add("never", lifecycle.Funcs{OnStart: func(ctx context.Context) error { kept <- ctx; return nil }})
+		if err := errors.Join(g.Start(context.WithValue(t.Context(), key{}, "value")), g.Stop(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if err := (<-kept).Err(); err != context.Canceled {
+			t.Errorf("Err after Start = %v, want Canceled", err)
+		}
+	})
+}

@@ -141,24 +141,29 @@ func (g *Group) observe(e Event) {
 	if e.Err != nil {
 		level = slog.LevelError
 	}
-	if ctx := context.Background(); g.opts.logger.Enabled(ctx, level) {
-		attrs := []slog.Attr{slog.String("component", e.Component), slog.String("phase", e.Phase.String()), slog.Duration("duration", e.Duration)}
-		if e.Attempt > 0 {
-			attrs = append(attrs, slog.Int("attempt", e.Attempt))
-		}
-		if e.Err != nil {
-			attrs = append(attrs, slog.Any("error", e.Err), errorDetails(e.Err))
-		}
-		switch {
-		case e.Err != nil:
-			g.opts.logger.LogAttrs(ctx, level, "component failed", attrs...)
-		case e.Phase == PhaseStop:
-			g.opts.logger.LogAttrs(ctx, level, "component stopped", attrs...)
-		default:
-			g.opts.logger.LogAttrs(ctx, level, "component started", attrs...)
-		}
+	if g.opts.logger.Enabled(context.Background(), level) {
+		g.log(level, e)
 	}
 	for _, f := range g.opts.observers {
 		f(e)
+	}
+}
+
+func (g *Group) log(level slog.Level, e Event) {
+	attrs := []slog.Attr{slog.String("component", e.Component), slog.String("phase", e.Phase.String()), slog.Duration("duration", e.Duration)}
+	if e.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", e.Attempt))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err), errorDetails(e.Err))
+	}
+	ctx := context.Background()
+	switch {
+	case e.Err != nil:
+		g.opts.logger.LogAttrs(ctx, level, "component failed", attrs...)
+	case e.Phase == PhaseStop:
+		g.opts.logger.LogAttrs(ctx, level, "component stopped", attrs...)
+	default:
+		g.opts.logger.LogAttrs(ctx, level, "component started", attrs...)
 	}
 }

@@ -139,7 +139,9 @@ func (g *Group) reloadLoop(ctx context.Context, hup, over <-chan struct{}) {
 		g.opts.systemd.reloading()
 		for _, hook := range g.opts.reload {
 			began := time.Now()
-			err := call(ctx, labels(g.id, "reload"), hook)
+			unlimited := newLimited(ctx, -1, nil)
+			err := call(labels(g.id, "reload"), unlimited, hook)
+			unlimited.release()
 			if err != nil {
 				g.opts.logger.LogAttrs(ctx, slog.LevelError, "reload failed", slog.Duration("duration", time.Since(began)), slog.Any("error", err), errorDetails(err))
 				continue

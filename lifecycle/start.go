@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,33 +38,44 @@ func (g *Group) start(ctx context.Context) (interrupted, err error) {
 	g.opts.logger.Info("times of the group", "stop_budget", g.cfg.StopBudget, "drain_delay", g.opts.drainDelay)
 	g.announce(StateStarting)
 
-	var mu sync.Mutex
-	var errs, cut []error
+	f := failures{ctx: ctx, cancel: cancel}
 	walk(g.deps, func(i int) bool {
-		err := g.startMember(ctx, g.members[i])
-		if err == nil {
-			return ctx.Err() == nil
+		if err := g.startMember(ctx, g.members[i]); err != nil {
+			f.add(err)
+			return false
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		if cause := context.Cause(ctx); cause != nil && !final(err) && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
-			cut = append(cut, err) // it fails because we cancelled it
-		} else {
-			errs = append(errs, err)
-			cancel(err)
-		}
-		return false
+		return ctx.Err() == nil
 	})
 
 	if g.endStart(ctx) {
 		g.announce(StateRunning)
 		return nil, nil
 	}
-	if len(errs) == 0 {
-		interrupted = errors.Join(append([]error{context.Cause(ctx)}, cut...)...)
+	if len(f.errs) == 0 {
+		interrupted = errors.Join(append([]error{context.Cause(ctx)}, f.cut...)...)
 	}
 	stopErr := g.stopAll(context.WithoutCancel(ctx))
-	return interrupted, errors.Join(append(errs, stopErr)...)
+	return interrupted, errors.Join(append(f.errs, stopErr)...)
+}
+
+// failures are what went wrong in a start. The first one ends it.
+type failures struct {
+	ctx    context.Context //nolint:containedctx // of the start, which this is a part of
+	cancel context.CancelCauseFunc
+
+	mu        sync.Mutex
+	errs, cut []error // cut: those that failed because we cancelled them
+}
+
+func (f *failures) add(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if cause := context.Cause(f.ctx); cause != nil && !final(err) && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+		f.cut = append(f.cut, err)
+		return
+	}
+	f.errs = append(f.errs, err)
+	f.cancel(err)
 }
 
 // beginStart moves from New to Starting.
@@ -108,25 +120,37 @@ func (g *Group) startMember(ctx context.Context, m *member) error {
 	m.begun = true
 	began := time.Now()
 	if m.opts.optional {
-		err := g.attempt(ctx, m, began, 1)
-		if err != nil && ctx.Err() == nil {
-			m.late = make(chan struct{})
-			go g.startLate(context.WithoutCancel(ctx), m, began)
-			return nil
-		}
-		return err
+		return g.startOptional(ctx, m, began)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, g.startLimit(m), errStartTimeout)
-	defer cancel()
-	for n := 1; ; n++ {
-		err := g.attempt(ctx, m, began, n)
-		if err == nil || m.opts.retry == nil || final(err) {
-			return err
-		}
+	limited := newLimited(ctx, g.startLimit(m), errStartTimeout)
+	defer limited.release()
+	err := g.attempt(limited, m, began, 1)
+	if err != nil && m.opts.retry != nil {
+		return g.startAgain(limited, m, began, err)
+	}
+	return err
+}
+
+// startAgain repeats a start that failed with err.
+func (g *Group) startAgain(ctx *limited, m *member, began time.Time, err error) error {
+	for n := 1; err != nil && !final(err); n++ {
 		if m.opts.retry.Wait(ctx, n-1) != nil {
 			return err // the last failure says more than the end of the time
 		}
+		err = g.attempt(ctx, m, began, n+1)
 	}
+	return err
+}
+
+// startOptional makes the first attempt.
+func (g *Group) startOptional(ctx context.Context, m *member, began time.Time) error {
+	err := g.attemptLimited(ctx, m, began, 1)
+	if err != nil && ctx.Err() == nil {
+		m.late = make(chan struct{})
+		go g.startLate(context.WithoutCancel(ctx), m, began)
+		return nil
+	}
+	return err
 }
 
 // startLate goes on trying to start an optional component until it has started
@@ -147,23 +171,29 @@ func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
 		pause = *m.opts.retry
 	}
 	for n := 1; pause.Wait(ctx, n-1) == nil; n++ {
-		if err := g.attempt(ctx, m, began, n+1); err == nil {
+		if err := g.attemptLimited(ctx, m, began, n+1); err == nil {
 			return
 		}
 	}
 }
 
+// attemptLimited is an attempt with the limit for itself. That is for optional
+// components; the others are bounded over all attempts.
+func (g *Group) attemptLimited(ctx context.Context, m *member, began time.Time, n int) error {
+	limited := newLimited(ctx, g.startLimit(m), errStartTimeout)
+	defer limited.release()
+	return g.attempt(limited, m, began, n)
+}
+
 // attempt calls Start once and records the outcome.
-func (g *Group) attempt(ctx context.Context, m *member, began time.Time, n int) error {
-	limited := ctx
-	if m.opts.optional { // the others are bounded over all attempts
-		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeoutCause(ctx, g.startLimit(m), errStartTimeout)
-		defer cancel()
-	}
+func (g *Group) attempt(ctx *limited, m *member, began time.Time, n int) error {
 	g.update(m, func(r *Report) { r.State, r.Attempts = ComponentStarting, n })
-	err := call(limited, m.labelled, m.c.Start)
-	took := time.Since(began)
+	err := call(m.labelled, ctx, m.c.Start)
+	return g.startEnded(m, time.Since(began), n, err)
+}
+
+// startEnded records the outcome of a Start.
+func (g *Group) startEnded(m *member, took time.Duration, attempt int, err error) error {
 	if err != nil {
 		err = &ComponentError{Name: m.name, Phase: PhaseStart, Err: err}
 	}
@@ -175,7 +205,7 @@ func (g *Group) attempt(ctx context.Context, m *member, began time.Time, n int) 
 			r.State = ComponentFailed
 		}
 	})
-	g.observe(Event{Component: m.name, Phase: PhaseStart, Duration: took, Attempt: n, Err: err})
+	g.observe(Event{Component: m.name, Phase: PhaseStart, Duration: took, Attempt: attempt, Err: err})
 	if f, ok := m.c.(Failer); ok && err == nil {
 		go g.watch(m, f)
 	}
@@ -183,10 +213,7 @@ func (g *Group) attempt(ctx context.Context, m *member, began time.Time, n int) 
 }
 
 func (g *Group) startLimit(m *member) time.Duration {
-	if m.opts.startTimeout != 0 {
-		return limit(m.opts.startTimeout)
-	}
-	return limit(g.cfg.StartTimeout)
+	return cmp.Or(m.opts.startTimeout, g.cfg.StartTimeout)
 }
 
 // final reports whether a start must not be tried again: a call that hangs may

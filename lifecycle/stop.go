@@ -1,11 +1,11 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 )
 
@@ -140,14 +140,9 @@ func (g *Group) stopAll(ctx context.Context) error {
 	close(g.quit)
 	g.setState(StateStopping)
 
-	var mu sync.Mutex
-	var errs []error
+	errs := make([]error, len(g.members), len(g.members)+1)
 	walk(reverse(g.deps), func(i int) bool {
-		if err := g.stopMember(ctx, g.members[i]); err != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
-		}
+		errs[i] = g.stopMember(ctx, g.members[i])
 		return true
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, ErrForced) {
@@ -166,15 +161,15 @@ func (g *Group) stopMember(ctx context.Context, m *member) error {
 		<-m.late // ends with g.quit, at the latest when its call is given up
 	}
 	g.update(m, func(r *Report) { r.State = ComponentStopping })
-	own := g.cfg.StopTimeout
-	if m.opts.stopTimeout != 0 {
-		own = m.opts.stopTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit(own), errStopTimeout)
-	defer cancel()
+	limited := newLimited(ctx, cmp.Or(m.opts.stopTimeout, g.cfg.StopTimeout), errStopTimeout)
+	defer limited.release()
 	began := time.Now()
-	err := call(ctx, m.labelled, m.c.Stop)
-	took := time.Since(began)
+	err := call(m.labelled, limited, m.c.Stop)
+	return g.stopEnded(m, time.Since(began), err)
+}
+
+// stopEnded records the outcome of a Stop.
+func (g *Group) stopEnded(m *member, took time.Duration, err error) error {
 	state := ComponentStopped
 	if err != nil {
 		if _, hung := errors.AsType[*HungError](err); hung {

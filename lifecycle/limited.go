@@ -1,0 +1,64 @@
+package lifecycle
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A limited context is what context.WithTimeoutCause returns, but made when
+// somebody first looks at it. Many a Start or Stop never does, and the timer and
+// the parent's list of children were a third of what a group cost.
+type limited struct {
+	parent context.Context
+	until  time.Time
+	cause  error
+
+	once   sync.Once
+	inner  context.Context
+	cancel context.CancelFunc // nil if nobody looked in time
+}
+
+func newLimited(parent context.Context, d time.Duration, cause error) *limited {
+	return &limited{parent: parent, until: time.Now().Add(limit(d)), cause: cause}
+}
+
+// left is how much of the context's own time is left.
+func (l *limited) left() time.Duration { return time.Until(l.until) }
+
+func (l *limited) context() context.Context {
+	l.once.Do(func() { l.inner, l.cancel = context.WithDeadlineCause(l.parent, l.until, l.cause) })
+	return l.inner
+}
+
+// over is what those get who look after release.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// release ends the context.
+func (l *limited) release() {
+	l.once.Do(func() { l.inner = over })
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// Deadline implements context.Context.
+func (l *limited) Deadline() (time.Time, bool) {
+	if until, ok := l.parent.Deadline(); ok && until.Before(l.until) {
+		return until, true
+	}
+	return l.until, true
+}
+
+// Done implements context.Context.
+func (l *limited) Done() <-chan struct{} { return l.context().Done() }
+
+// Err implements context.Context.
+func (l *limited) Err() error { return l.context().Err() }
+
+// Value implements context.Context.
+func (l *limited) Value(key any) any { return l.context().Value(key) }
