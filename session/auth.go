@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,7 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 	if userID == "" {
 		return errors.New("session: set authenticated: empty user ID")
 	}
+	userID = strings.Clone(userID) // of a request whose memory a server may use again, as fasthttp does
 	raw := make(map[string]json.RawMessage, len(data))
 	for key, value := range data {
 		b, err := json.Marshal(value)

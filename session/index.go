@@ -17,8 +17,9 @@ import (
 // "#" changes with every RevokeUser: a login that began before one does not
 // survive it.
 //
-// It cleans itself: each login removes what has expired, each listing what is
-// gone, and the whole expires with its last session.
+// It cleans itself: logins remove what has expired whenever the hash has
+// doubled, each listing what is gone, and the whole expires with its last
+// session.
 type index struct {
 	link   *link
 	prefix string
@@ -34,19 +35,26 @@ type fence struct {
 }
 
 var (
+	// The whole hash is only looked at when it has doubled since the last time,
+	// or holds more than a user may have: a login must not cost more the more
+	// sessions there are. "#n" is the size from which on it is.
 	enlistScript = newScript(`
 if ARGV[1] ~= '*' and (redis.call('HGET', KEYS[1], '#') or '') ~= ARGV[1] then return 'fenced' end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-local now, max, all, evicted = tonumber(ARGV[4]), tonumber(ARGV[5]), redis.call('HGETALL', KEYS[1]), {}
-local left, last = {}, tonumber(ARGV[4]) + 60000
+local now, max = tonumber(ARGV[4]), tonumber(ARGV[5])
+local last = tonumber(string.match(ARGV[3], '^%d+')) + 60000
+if redis.call('PTTL', KEYS[1]) < last - now then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last)) end
+local most = tonumber(redis.call('HGET', KEYS[1], '#n')) or 32
+if max > 0 then most = math.min(most, max) end
+if redis.call('HLEN', KEYS[1]) <= most then return {} end
+local all, left, evicted = redis.call('HGETALL', KEYS[1]), {}, {}
 for i = 1, #all, 2 do
 	local expiry, born = string.match(all[i+1], '^(%d+)|(%d+)|')
-	if all[i] ~= '#' then
+	if all[i] ~= '#' and all[i] ~= '#n' then
 		expiry, born = tonumber(expiry), tonumber(born)
 		if not expiry or expiry <= now then
 			redis.call('HDEL', KEYS[1], all[i])
 		else
-			last = math.max(last, expiry)
 			table.insert(left, {all[i], born})
 		end
 	end
@@ -58,7 +66,7 @@ if max > 0 and #left > max then
 		redis.call('HDEL', KEYS[1], left[i][1])
 	end
 end
-redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last + 60000))
+redis.call('HSET', KEYS[1], '#n', math.max(32, 2 * #left))
 return evicted`)
 
 	revokeScript = newScript(`
@@ -66,7 +74,7 @@ local all = redis.call('HGETALL', KEYS[1])
 local keep, out = {}, {}
 for i = 4, #ARGV do keep[ARGV[i]] = true end
 for i = 1, #all, 2 do
-	if all[i] ~= '#' and not keep[all[i]] then
+	if all[i] ~= '#' and all[i] ~= '#n' and not keep[all[i]] then
 		table.insert(out, all[i])
 		table.insert(out, all[i+1])
 	end
