@@ -184,3 +184,16 @@ func (l *logBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// TestListThatIsDenied: a list that Redis refuses is an error, and not a short
+// list.
+func TestListThatIsDenied(t *testing.T) {
+	t.Parallel()
+	less := slices.DeleteFunc(leastPrivilege(t, "session"), func(rule string) bool { return rule == "+hgetall" })
+	server := rediscachetest.StartServer(t, devservices.WithUser("less", "pw", less...))
+	m := open(t, dial(t, server.UserURL("less")), session.Config{})
+	newBrowser(t, app(t, m)).want("/login?u=eve", 200, "")
+	if list, err := m.Sessions(t.Context(), "eve"); err == nil || !missing.MatchString(err.Error()) {
+		t.Errorf("Sessions = %v, %v, want NOPERM", list, err)
+	}
+}

@@ -159,7 +159,7 @@ func (m *Manager) ofUser(ctx context.Context, userID string) ([]found, error) {
 	var out []found
 	if m.index != nil && m.link.up() {
 		ids, err := m.index.all(ctx, userID)
-		if err != nil && !errors.Is(err, ErrUnavailable) && ctx.Err() != nil {
+		if err != nil && (ctx.Err() != nil || !errors.Is(err, ErrUnavailable)) {
 			return nil, err
 		}
 		for _, id := range ids {
