@@ -46,10 +46,11 @@
 // serves from memory: users whom this process has seen stay logged in, others
 // can log in, and what is written is merged into Redis when it is back. A cookie
 // that this process does not know is kept: [RequireAuthenticated] answers 503,
-// and [Session.Err] returns [ErrUnavailable]. Until Redis is back, other
-// processes know nothing of what was done here: a load balancer that keeps users
-// on one process hides that. See [Fallback] for other policies, and
-// [Stats].FallbackSince for health checks.
+// and [Session.Err] returns [ErrUnavailable]. So it does with one that Redis does
+// not know in the two seconds after, since the process that made it may notice
+// the return later. Until Redis is back, other processes know nothing of what was
+// done here: a load balancer that keeps users on one process hides that. See
+// [Fallback] for other policies, and [Stats].FallbackSince for health checks.
 //
 // Sessions are data. Give them a Redis that writes to disk (appendonly yes) and
 // does not evict (maxmemory-policy noeviction): what Redis loses by itself, by a

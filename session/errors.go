@@ -50,4 +50,7 @@ var (
 	errGone     = errors.New("session: not in the store") // there is no such session
 	errCorrupt  = errors.New("session: undecodable record")
 	errNotSaved = errors.New("session: store refused")
+
+	// An unknown session may be one that another process made without Redis.
+	errReuniting = errors.New("redis has only just come back, and may not have all sessions yet")
 )

@@ -34,6 +34,7 @@ type link struct {
 	onChange func(down *outage) // nil: up again
 
 	down  atomic.Pointer[outage]
+	back  atomic.Int64 // when the last outage ended; 0: there was none
 	calls atomic.Int64 // queued or under way
 
 	mu      sync.Mutex
@@ -83,6 +84,16 @@ func newLink(client redis.UniversalClient, timeout time.Duration, probeKey strin
 
 // up reports whether Redis may be asked.
 func (l *link) up() bool { return l.down.Load() == nil }
+
+// reunion is how long after an outage other processes may still be bringing
+// over what they wrote meanwhile: each notices the end by itself.
+const reunion = 2 * time.Second
+
+// reuniting reports whether an outage has just ended.
+func (l *link) reuniting() bool {
+	back := l.back.Load()
+	return back != 0 && time.Since(time.Unix(0, back)) < reunion
+}
 
 // settle waits for the end of an outage that has just begun, as long as a call
 // may take: most are one slow moment. It reports whether Redis may be asked.
@@ -262,6 +273,7 @@ func (l *link) recover(o *outage) {
 			patience.Stop()
 			running--
 			if err == nil {
+				l.back.Store(time.Now().UnixNano())
 				l.down.Store(nil)
 				close(o.over)
 				l.onChange(nil)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pedro-go/pedro/internal/faultproxy"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
 )
@@ -130,6 +131,54 @@ func TestUnknownCookieIsKept(t *testing.T) {
 	}
 	eventually(t, "back", func() bool { return m.Stats().FallbackSince.IsZero() })
 	b.want("/members", 200, "ada")
+}
+
+// TestLoginOfAnotherProcessIsWaitedFor: a login made without Redis reaches it
+// when the process that made it notices that Redis is back. Another one, which
+// notices earlier, must not take that user for a stranger.
+func TestLoginOfAnotherProcessIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	var managers [2]*session.Manager
+	var proxies [2]*faultproxy.Proxy
+	for i := range managers {
+		proxies[i] = faultproxy.Start(t, s.Addr())
+		managers[i] = open(t, dial(t, proxies[i].URL(s.URL())), session.Config{})
+	}
+	b := newBrowser(t, app(t, managers[0]))
+	stranger := newBrowser(t, b.base)
+	stranger.want("/login?u=eve", 200, "")
+	for _, p := range proxies {
+		p.Blackhole()
+	}
+	eventually(t, "both are on their own", func() bool {
+		return managers[0].Ping(t.Context()) != nil && managers[1].Ping(t.Context()) != nil
+	})
+	b.want("/login?u=ada", 200, "")
+	if err := proxies[1].Heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other process has Redis again", func() bool { return managers[1].Ping(t.Context()) == nil })
+	b.base = app(t, managers[1])
+	if code, _, header := b.do("/me"); code != http.StatusServiceUnavailable || header.Get("Set-Cookie") != "" {
+		t.Errorf("got %d, Set-Cookie %q, want 503 and none", code, header.Get("Set-Cookie"))
+	}
+	if err := proxies[0].Heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the login is known to all", func() bool { code, body := b.get("/me"); return code == http.StatusOK && body == "ada" })
+
+	// What is unknown for good is a stranger's again, soon.
+	if _, err := managers[0].RevokeUser(t.Context(), "eve"); err != nil {
+		t.Fatal(err)
+	}
+	third := open(t, dial(t, s.URL()), session.Config{})
+	stranger.base = app(t, third)
+	if code, _ := stranger.get("/me"); code != http.StatusUnauthorized {
+		t.Errorf("a revoked session, seen by a process without an outage: got %d, want 401", code)
+	}
+	stranger.base = b.base
+	eventually(t, "the revoked session is unknown", func() bool { code, _ := stranger.get("/me"); return code == http.StatusUnauthorized })
 }
 
 // TestLocalCache: reads cost nothing, and other processes' changes and

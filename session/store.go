@@ -89,6 +89,8 @@ func (st *store) load(ctx context.Context, id ident) (*record, error) {
 		case errors.Is(err, errGone):
 			if seen != nil {
 				e.view.CompareAndSwap(seen, &view{gone: true})
+			} else if st.link != nil && st.link.reuniting() {
+				return nil, unavailable(errReuniting)
 			}
 			return nil, errGone
 		case ctx.Err() != nil, errors.Is(err, errCorrupt):
