@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
@@ -29,39 +30,27 @@ func labels(group int64, component string) context.Context {
 	return pprof.WithLabels(context.Background(), pprof.Labels(labelComponent, component, labelGroup, strconv.FormatInt(group, 10)))
 }
 
+var errHung = errors.New("lifecycle: hung")
+
 // call runs f on a labelled goroutine and returns its error. A panic becomes a
 // *PanicError. If f ignores the end of ctx, it is left behind and the error is
 // a *HungError.
 func call(labelled context.Context, ctx *limited, f func(context.Context) error) error {
 	started := time.Now()
-	done := make(chan error, 1)
+	c := &watched{end: ctx.until.Add(grace), done: make(chan error, 2)} // two: both may have something to say
+	ctx.dog.add(c)
 	go func() {
 		pprof.SetGoroutineLabels(labelled)
 		err := errGoexit
-		defer func() { done <- err }() // deferred, because Goexit comes back no other way
+		defer func() { c.done <- err }() // deferred, because Goexit comes back no other way
 		err = protect(func() error { return f(ctx) })
 	}()
-	end := time.NewTimer(ctx.left()) // not ctx.Done, which would make it
-	defer end.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-end.C:
-	case <-ctx.parent.Done():
-	}
-	return wake(ctx, labelled, done, started)
-}
-
-// wake waits a little longer for a call whose time is up.
-func wake(ctx, labelled context.Context, done <-chan error, started time.Time) error {
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-patience.C:
+	err := <-c.done
+	ctx.dog.remove(c)
+	if err == errHung { //nolint:errorlint // it is ours, and comes unwrapped
 		return &HungError{After: time.Since(started), Cause: context.Cause(ctx), Stacks: stacks(labelled)}
 	}
+	return err
 }
 
 // protect calls f and turns a panic into an error.

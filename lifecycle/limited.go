@@ -8,26 +8,24 @@ import (
 
 // A limited context is what context.WithTimeoutCause returns, but made when
 // somebody first looks at it. Many a Start or Stop never does, and the timer and
-// the parent's list of children were a third of what a group cost.
+// the parent's list of children were a third of what a group cost. A watchdog
+// keeps the time for those who do not look.
 type limited struct {
-	parent context.Context
-	until  time.Time
-	cause  error
+	dog   *watchdog // its context is the parent
+	until time.Time
+	cause error
 
 	once   sync.Once
 	inner  context.Context
 	cancel context.CancelFunc // nil if nobody looked in time
 }
 
-func newLimited(parent context.Context, d time.Duration, cause error) *limited {
-	return &limited{parent: parent, until: time.Now().Add(limit(d)), cause: cause}
+func (w *watchdog) limit(d time.Duration, cause error) *limited {
+	return &limited{dog: w, until: time.Now().Add(limit(d)), cause: cause}
 }
 
-// left is how much of the context's own time is left.
-func (l *limited) left() time.Duration { return time.Until(l.until) }
-
 func (l *limited) context() context.Context {
-	l.once.Do(func() { l.inner, l.cancel = context.WithDeadlineCause(l.parent, l.until, l.cause) })
+	l.once.Do(func() { l.inner, l.cancel = context.WithDeadlineCause(l.dog.ctx, l.until, l.cause) })
 	return l.inner
 }
 
@@ -48,8 +46,8 @@ func (l *limited) release() {
 
 // Deadline implements context.Context.
 func (l *limited) Deadline() (time.Time, bool) {
-	if until, ok := l.parent.Deadline(); ok && until.Before(l.until) {
-		return until, true
+	if until, ok := l.dog.ctx.Deadline(); ok {
+		return earlier(until, l.until), true
 	}
 	return l.until, true
 }

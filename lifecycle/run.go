@@ -137,9 +137,10 @@ func (g *Group) reloadLoop(ctx context.Context, hup, over <-chan struct{}) {
 			continue
 		}
 		g.opts.systemd.reloading()
+		dog := watch(ctx)
 		for _, hook := range g.opts.reload {
 			began := time.Now()
-			unlimited := newLimited(ctx, -1, nil)
+			unlimited := dog.limit(-1, nil)
 			err := call(labels(g.id, "reload"), unlimited, hook)
 			unlimited.release()
 			if err != nil {
@@ -148,6 +149,7 @@ func (g *Group) reloadLoop(ctx context.Context, hup, over <-chan struct{}) {
 			}
 			g.opts.logger.Info("reloaded", "duration", time.Since(began))
 		}
+		dog.stop()
 		g.opts.systemd.ready()
 	}
 }

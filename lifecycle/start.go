@@ -39,8 +39,10 @@ func (g *Group) start(ctx context.Context) (interrupted, err error) {
 	g.announce(StateStarting)
 
 	f := failures{ctx: ctx, cancel: cancel}
+	dog := watch(ctx)
+	defer dog.stop()
 	walk(g.deps, func(i int) bool {
-		if err := g.startMember(ctx, g.members[i]); err != nil {
+		if err := g.startMember(dog, g.members[i]); err != nil {
 			f.add(err)
 			return false
 		}
@@ -116,13 +118,13 @@ func (g *Group) endStart(ctx context.Context) (running bool) {
 
 // startMember starts a component within its limit, or makes a first attempt if
 // it is optional and leaves the rest to the background.
-func (g *Group) startMember(ctx context.Context, m *member) error {
+func (g *Group) startMember(dog *watchdog, m *member) error {
 	m.begun = true
 	began := time.Now()
 	if m.opts.optional {
-		return g.startOptional(ctx, m, began)
+		return g.startOptional(dog, m, began)
 	}
-	limited := newLimited(ctx, g.startLimit(m), errStartTimeout)
+	limited := dog.limit(g.startLimit(m), errStartTimeout)
 	defer limited.release()
 	err := g.attempt(limited, m, began, 1)
 	if err != nil && m.opts.retry != nil {
@@ -143,11 +145,11 @@ func (g *Group) startAgain(ctx *limited, m *member, began time.Time, err error) 
 }
 
 // startOptional makes the first attempt.
-func (g *Group) startOptional(ctx context.Context, m *member, began time.Time) error {
-	err := g.attemptLimited(ctx, m, began, 1)
-	if err != nil && ctx.Err() == nil {
+func (g *Group) startOptional(dog *watchdog, m *member, began time.Time) error {
+	err := g.attemptLimited(dog, m, began, 1)
+	if err != nil && dog.ctx.Err() == nil {
 		m.late = make(chan struct{})
-		go g.startLate(context.WithoutCancel(ctx), m, began)
+		go g.startLate(context.WithoutCancel(dog.ctx), m, began)
 		return nil
 	}
 	return err
@@ -166,12 +168,14 @@ func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
 		case <-ctx.Done():
 		}
 	}()
+	dog := watch(ctx)
+	defer dog.stop()
 	pause := backoff.Policy{Min: DefaultRetryMin, Max: DefaultRetryMax}
 	if m.opts.retry != nil {
 		pause = *m.opts.retry
 	}
 	for n := 1; pause.Wait(ctx, n-1) == nil; n++ {
-		if err := g.attemptLimited(ctx, m, began, n+1); err == nil {
+		if err := g.attemptLimited(dog, m, began, n+1); err == nil {
 			return
 		}
 	}
@@ -179,8 +183,8 @@ func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
 
 // attemptLimited is an attempt with the limit for itself. That is for optional
 // components; the others are bounded over all attempts.
-func (g *Group) attemptLimited(ctx context.Context, m *member, began time.Time, n int) error {
-	limited := newLimited(ctx, g.startLimit(m), errStartTimeout)
+func (g *Group) attemptLimited(dog *watchdog, m *member, began time.Time, n int) error {
+	limited := dog.limit(g.startLimit(m), errStartTimeout)
 	defer limited.release()
 	return g.attempt(limited, m, began, n)
 }

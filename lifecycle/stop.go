@@ -141,8 +141,10 @@ func (g *Group) stopAll(ctx context.Context) error {
 	g.setState(StateStopping)
 
 	errs := make([]error, len(g.members), len(g.members)+1)
+	dog := watch(ctx)
+	defer dog.stop()
 	walk(reverse(g.deps), func(i int) bool {
-		errs[i] = g.stopMember(ctx, g.members[i])
+		errs[i] = g.stopMember(dog, g.members[i])
 		return true
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, ErrForced) {
@@ -153,7 +155,7 @@ func (g *Group) stopAll(ctx context.Context) error {
 }
 
 // stopMember stops a component for which Start was called.
-func (g *Group) stopMember(ctx context.Context, m *member) error {
+func (g *Group) stopMember(dog *watchdog, m *member) error {
 	if !m.begun {
 		return nil
 	}
@@ -161,7 +163,7 @@ func (g *Group) stopMember(ctx context.Context, m *member) error {
 		<-m.late // ends with g.quit, at the latest when its call is given up
 	}
 	g.update(m, func(r *Report) { r.State = ComponentStopping })
-	limited := newLimited(ctx, cmp.Or(m.opts.stopTimeout, g.cfg.StopTimeout), errStopTimeout)
+	limited := dog.limit(cmp.Or(m.opts.stopTimeout, g.cfg.StopTimeout), errStopTimeout)
 	defer limited.release()
 	began := time.Now()
 	err := call(m.labelled, limited, m.c.Stop)
