@@ -149,7 +149,7 @@ func draw(path, title string, rows []row, t theme) error {
 	labels := make([]string, 0, len(stacks))
 	if len(callers) > 1 {
 		for _, n := range callers {
-			labels = append(labels, fmt.Sprintf("%d callers", n))
+			labels = append(labels, harness.Params{Callers: n}.String())
 		}
 	} else {
 		for _, s := range stacks {
