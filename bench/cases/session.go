@@ -62,7 +62,7 @@ var siteNames = map[string]string{
 	"pedro":       "pedro",
 	"pedro-local": "pedro, LocalCache",
 	"express":     "express-session + connect-redis",
-	"express2":    "the same, two processes",
+	"express2":    "Express, two processes",
 }
 
 func (s *Servers) sites(names []string, visit func(c *browser, i int) error, login bool) []harness.Stack {

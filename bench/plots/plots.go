@@ -157,6 +157,9 @@ func draw(path, title string, rows []row, t theme) error {
 		}
 	}
 	p.NominalX(labels...)
+	if len(callers) == 1 {
+		p.X.Min, p.X.Max = -0.6, float64(len(stacks))-0.4 // room for the outer labels
+	}
 	p.Legend.Top, p.Legend.Left = true, true
 	return p.Save(9*vg.Inch, 4*vg.Inch, path)
 }
