@@ -30,6 +30,10 @@ type Case struct {
 	// Rounds is the most rounds that it is worth, for work that takes long; 0
 	// means as many as the options say.
 	Rounds int
+	// Reopen opens the stacks anew for each round. A connection's server process
+	// stays on the processor where it happens to be, the client's or another, and
+	// a stack with one connection would have that luck in all rounds.
+	Reopen bool
 }
 
 // Params is what a case is varied by. Each value makes a table of its own.
@@ -161,12 +165,31 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 	}
 	for i, s := range c.Stacks {
 		t.Rows[i] = Row{Stack: s.Name, Ours: s.Ours, Counters: map[string][]float64{}}
-		if open[i], t.Rows[i].Err = s.Open(ctx, p); t.Rows[i].Err != nil {
-			continue
-		}
-		_, t.Rows[i].Err = slice(ctx, open[i], p, o.Warmup)
 	}
+	openAll := func() {
+		for i, s := range c.Stacks {
+			if t.Rows[i].Err != nil {
+				continue
+			}
+			if open[i], t.Rows[i].Err = s.Open(ctx, p); t.Rows[i].Err == nil {
+				_, t.Rows[i].Err = slice(ctx, open[i], p, o.Warmup)
+			}
+		}
+	}
+	closeAll := func() {
+		for i, r := range open {
+			if r != nil && r.Close != nil {
+				t.Rows[i].Err = errors.Join(t.Rows[i].Err, r.Close())
+			}
+			open[i] = nil
+		}
+	}
+	openAll()
 	for round := range rounds {
+		if c.Reopen && round > 0 {
+			closeAll()
+			openAll()
+		}
 		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, rounds)
 		for k := range c.Stacks {
 			i := (k + round) % len(c.Stacks) // nobody is always the first
@@ -180,11 +203,7 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 			break
 		}
 	}
-	for i, r := range open {
-		if r != nil && r.Close != nil {
-			t.Rows[i].Err = errors.Join(t.Rows[i].Err, r.Close())
-		}
-	}
+	closeAll()
 	t.ratios()
 	return t, context.Cause(ctx)
 }
