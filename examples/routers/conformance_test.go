@@ -8,12 +8,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/health"
@@ -370,6 +373,35 @@ func (b *browser) want(method, path string, code int, body string) *http.Respons
 		b.t.Errorf("%s %s got %d %q, want %d %q", method, path, resp.StatusCode, got, code, body)
 	}
 	return resp
+}
+
+// TestFiberStreamBeginsAfterTheHandler: fasthttp starts a stream writer when it
+// is set, beside the handler and the middleware around it.
+func TestFiberStreamBeginsAfterTheHandler(t *testing.T) {
+	t.Parallel()
+	m, err := session.New(nil, session.Config{Secrets: []string{strings.Repeat("s", 40)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left atomic.Bool
+	app := fiber.New(fiber.Config{Immutable: true})
+	app.Use(fiberSession(m), func(c fiber.Ctx) error {
+		err := c.Next()
+		time.Sleep(50 * time.Millisecond) // a writer that does not wait is done long before
+		left.Store(true)
+		return err
+	})
+	app.Get("/", func(c fiber.Ctx) error {
+		return fiberStream(c, func(w *bufio.Writer) { fmt.Fprint(w, left.Load()) })
+	})
+	resp, err := app.Test(httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "true" {
+		t.Errorf("got %q, %v, want a stream that begins when the handlers have ended", body, err)
+	}
 }
 
 // TestRoutersAreComplete: what the flag's help promises is there.

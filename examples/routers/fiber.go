@@ -27,8 +27,9 @@ import (
 //     has its user renamed by somebody else's request: of user-6 the test saw
 //     tser-6.
 //   - The response leaves after the handler, so "before the first byte" is
-//     everywhere in a handler. What a stream writer sets runs after it and needs
-//     a Save of its own.
+//     everywhere in a handler. A stream writer runs beside it, in a goroutine
+//     of its own: fiberStream lets it begin when the session's headers are set.
+//     What it changes needs a Save of its own.
 //   - c.Context() does not end when the client goes. Work that should needs a
 //     limit of its own.
 //   - lifecycle.Server is for net/http. fasthttp's shutdown lets requests at
@@ -76,7 +77,7 @@ func newFiberServer(a *app, addr string) *fiberServer {
 	})
 	s.app.Get("/late", func(c fiber.Ctx) error {
 		ctx := c.Context() // c itself is somebody else's when the writer runs
-		return c.SendStreamWriter(func(w *bufio.Writer) {
+		return fiberStream(c, func(w *bufio.Writer) {
 			_, _ = w.WriteString("first byte\n")
 			_ = w.Flush()
 			setLate(ctx, w)
@@ -87,7 +88,7 @@ func newFiberServer(a *app, addr string) *fiberServer {
 	s.app.Get("/events", func(c fiber.Ctx) error {
 		ctx, draining := c.Context(), c.RequestCtx().Done()
 		c.Set("Content-Type", "text/event-stream")
-		return c.SendStreamWriter(func(w *bufio.Writer) { events(ctx, draining, w, w.Flush) })
+		return fiberStream(c, func(w *bufio.Writer) { events(ctx, draining, w, w.Flush) })
 	})
 	s.app.Get("/report", func(c fiber.Ctx) error { return c.SendString(a.report(c.Context())) })
 	s.app.Get("/account", fiberMiddleware(session.RequireAuthenticated), func(c fiber.Ctx) error {
@@ -98,7 +99,30 @@ func newFiberServer(a *app, addr string) *fiberServer {
 
 // fiberSession gives each request of fiber its session, which handlers find in
 // c.Context().
-func fiberSession(m *session.Manager) fiber.Handler { return fiberMiddleware(session.Middleware(m)) }
+func fiberSession(m *session.Manager) fiber.Handler {
+	sessions := fiberMiddleware(session.Middleware(m))
+	return func(c fiber.Ctx) error {
+		decided := make(chan struct{})
+		defer close(decided)
+		c.SetContext(context.WithValue(c.Context(), headersDecided{}, decided))
+		return sessions(c)
+	}
+}
+
+// headersDecided is the context's key of a channel that fiberSession closes when
+// the response's headers say all that they will about the session.
+type headersDecided struct{}
+
+// fiberStream is c.SendStreamWriter for handlers below fiberSession: write begins
+// when the headers are decided, so that what it sets is after them every time,
+// and not when the scheduler happens to run it late.
+func fiberStream(c fiber.Ctx, write func(w *bufio.Writer)) error {
+	decided := c.Context().Value(headersDecided{}).(chan struct{})
+	return c.SendStreamWriter(func(w *bufio.Writer) {
+		<-decided
+		write(w)
+	})
+}
 
 // fiberMiddleware makes fiber's of a middleware of net/http that needs to see
 // the request, the response's headers and the end of the handler, but not its
