@@ -5,7 +5,16 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
+
+// trusted is how long after a reply a connection needs no look at its socket:
+// the look is a system call, a tenth of what a call costs, and what can have
+// come in a millisecond is as likely to come after the look.
+const trusted = time.Millisecond
+
+// clock is what connections count time from.
+var clock = time.Now()
 
 // A guardConn stands between go-redis and the network for two reasons.
 //
@@ -20,14 +29,23 @@ import (
 type guardConn struct {
 	net.Conn
 
+	raw      syscall.RawConn // nil if the socket must not be looked at
 	scan     replyScanner
 	broken   error          // set by Read, for good
+	heard    atomic.Int64   // when the last reply came, on clock
 	deaths   *atomic.Uint32 // the node's count of deaths…
 	lifetime uint32         // …when this connection was made
 }
 
 func newGuardConn(conn net.Conn, maxReply int64, deaths *atomic.Uint32) *guardConn {
-	return &guardConn{Conn: conn, scan: newReplyScanner(maxReply), deaths: deaths, lifetime: deaths.Load()}
+	c := &guardConn{Conn: conn, scan: newReplyScanner(maxReply), deaths: deaths, lifetime: deaths.Load()}
+	// Below TLS there are records to see, not replies.
+	if socket, ok := conn.(syscall.Conn); ok {
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	return c
 }
 
 // Read passes on what the scanner accepts.
@@ -37,6 +55,7 @@ func (c *guardConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
+		c.heard.Store(int64(time.Since(clock)))
 		if bad := c.scan.next(p[:n]); bad != nil {
 			c.broken = bad
 			_ = c.Close()
@@ -51,15 +70,14 @@ func (c *guardConn) SyscallConn() (syscall.RawConn, error) {
 	if c.broken != nil || c.deaths.Load() != c.lifetime {
 		return nil, net.ErrClosed
 	}
-	if conn, ok := c.Conn.(syscall.Conn); ok {
-		return conn.SyscallConn()
+	if c.raw == nil || int64(time.Since(clock))-c.heard.Load() < int64(trusted) {
+		return opaqueConn{}, nil
 	}
-	// TLS: looking below it would show records, not replies.
-	return opaqueConn{}, nil
+	return c.raw, nil
 }
 
-// opaqueConn is a connection whose socket must not be looked at: healthy as far
-// as anybody can tell.
+// opaqueConn is a connection whose socket is not looked at: healthy as far as
+// anybody can tell.
 type opaqueConn struct{}
 
 func (opaqueConn) Control(func(fd uintptr)) error    { return nil }
