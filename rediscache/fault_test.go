@@ -116,12 +116,11 @@ func TestRepliesAreBounded(t *testing.T) {
 			})
 			c := open(t, rediscache.Config{URL: "redis://" + addr})
 			var v int
+			began := time.Now()
 			err := c.Get(t.Context(), "k", &v)
+			t.Logf("refused within %v: %v", time.Since(began), err)
 			if err == nil || errors.Is(err, rediscache.ErrNotFound) {
 				t.Errorf("Get = %v, want an error", err)
-			}
-			if name != "line" && name != "inside" && name != "attr" && !errors.Is(err, rediscache.ErrTooLarge) && !strings.Contains(fmt.Sprint(err), "announces") && !strings.Contains(fmt.Sprint(err), "nests") {
-				t.Logf("the error: %v", err)
 			}
 		})
 	}
@@ -187,9 +186,7 @@ func TestContextsBoundCalls(t *testing.T) {
 			if _, err := n.Get(ctx, "k"); err == nil {
 				t.Error("a stopped server answered")
 			}
-			took := int64(time.Since(began))
-			for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
-			}
+			storeMax(&slowest, int64(time.Since(began)))
 		})
 	}
 	wg.Wait()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/pedro-go/pedro/rediscache"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 )
@@ -296,6 +298,29 @@ func TestCoherence(t *testing.T) {
 			nearHits.Add(int64(n.Stats().NearHits))
 		})
 	}
+	// go-redis' own client-side cache, beside: does it see its own writes?
+	var own, behind atomic.Int64
+	opt, err := redis.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Protocol, opt.ClientSideCacheConfig = 3, &redis.ClientSideCacheConfig{MaxEntries: 1000}
+	raw := redis.NewClient(opt)
+	defer raw.Close()
+	wg.Go(func() {
+		for v := 1; ctx.Err() == nil; v++ {
+			if raw.Set(ctx, "raw", v, 0).Err() != nil {
+				continue
+			}
+			if got, err := raw.Get(ctx, "raw").Int(); err == nil {
+				own.Add(1)
+				if got != v {
+					behind.Add(1)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
 	cuts := 0
 	wg.Go(func() {
 		for ctx.Err() == nil {
@@ -319,6 +344,7 @@ func TestCoherence(t *testing.T) {
 	})
 	wg.Wait()
 	t.Logf("%d reads, %d near hits, %d streams cut, oldest read %v", reads.Load(), nearHits.Load(), cuts, time.Duration(oldest.Load()))
+	t.Logf("go-redis' client-side cache beside it: %d of %d reads after an own write were older than it", behind.Load(), own.Load())
 	if nearHits.Load() == 0 || cuts == 0 {
 		t.Error("the near caches or the cuts did not happen")
 	}
