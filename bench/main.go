@@ -2,7 +2,7 @@
 // writes the report.
 //
 //	make bench                    everything
-//	make bench CASE=health        the cases whose names match
+//	make bench CASE=health        the cases whose names match; benchstat reads the output
 //	make bench-guard              the key ratios, short, against floors.toml
 package main
 
@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	pattern := flag.String("case", "", "a regular expression for the cases' names; empty means all")
+	pattern := flag.String("case", "", "a regular expression for the cases' names, or for names and parameters as in \"cache/get, 16 callers\"; empty means all")
 	rounds := flag.Int("rounds", 5, "how many rounds")
 	slice := flag.Duration("slice", 150*time.Millisecond, "how long a stack works in a round")
 	dir := flag.String("out", "", "the directory for benchmarks.md, benchmarks.txt and plots; empty prints the tables")
@@ -62,9 +63,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := harness.Options{Rounds: *rounds, Slice: *slice, Warmup: *slice, Log: func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
-	}}
+	o := harness.Options{Rounds: *rounds, Slice: *slice, Warmup: *slice, Log: progress()}
 	servers := &cases.Servers{}
 	defer servers.Close()
 	list := servers.All()
@@ -76,13 +75,12 @@ func run(ctx context.Context) error {
 	if len(tables) == 0 {
 		return errors.Join(interrupted, errors.New("nothing was measured"))
 	}
-	fmt.Fprint(os.Stderr, "\r\033[K")
+	o.Log("")
 	if *guard {
-		goals.Write(os.Stdout, tables)
-		if below := goals.Below(tables); len(below) > 0 {
-			return fmt.Errorf("below the floor:\n%s", strings.Join(below, "\n"))
+		if interrupted != nil {
+			return interrupted
 		}
-		return interrupted
+		return enforce(ctx, goals, list, tables, o)
 	}
 	var report strings.Builder
 	preamble(&report, o, before)
@@ -92,17 +90,60 @@ func run(ctx context.Context) error {
 		faults(ctx, &report)
 	}
 	if *dir == "" {
-		fmt.Print(report.String())
+		fmt.Print(report.String(), "\n## For benchstat\n\n")
+		harness.Benchfmt(os.Stdout, tables)
 		return interrupted
 	}
 	return errors.Join(interrupted, write(*dir, report.String(), tables), plots.Draw(*dir))
+}
+
+// moreRounds is how many times as many rounds a ratio gets that is below its
+// floor.
+const moreRounds = 3
+
+// enforce fails if something is below its floor. What seems to be is measured
+// for longer first: the median that counts is over all rounds, the first ones
+// included, so that this is no second try.
+func enforce(ctx context.Context, goals harness.Goals, list []harness.Case, tables []harness.Table, o harness.Options) error {
+	below := goals.Below(tables)
+	if again := harness.Again(below, tables, list); len(again) > 0 {
+		for _, s := range below {
+			fmt.Printf("%s; measured for longer\n", s.Why)
+		}
+		o.Rounds *= moreRounds
+		more, err := measure(ctx, again, regexp.MustCompile(""), o)
+		if err != nil {
+			return err
+		}
+		o.Log("")
+		harness.Merge(tables, more)
+		below = goals.Below(tables)
+	}
+	goals.Write(os.Stdout, tables)
+	if len(below) == 0 {
+		return nil
+	}
+	failures := make([]error, 0, len(below))
+	for _, s := range below {
+		failures = append(failures, errors.New(s.Why))
+	}
+	return fmt.Errorf("below the floor:\n%w", errors.Join(failures...))
+}
+
+// progress shows what is at work on a terminal, and nothing anywhere else.
+func progress() func(format string, args ...any) {
+	info, err := os.Stderr.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(string, ...any) {}
+	}
+	return func(format string, args ...any) { fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...) }
 }
 
 // measure runs the cases. Interrupted, it returns what is complete so far.
 func measure(ctx context.Context, list []harness.Case, match *regexp.Regexp, o harness.Options) ([]harness.Table, error) {
 	var tables []harness.Table
 	for _, c := range list {
-		if !match.MatchString(c.Name) {
+		if c = matching(c, match); len(c.Params) == 0 {
 			continue
 		}
 		t, err := harness.Run(ctx, c, o)
@@ -112,6 +153,17 @@ func measure(ctx context.Context, list []harness.Case, match *regexp.Regexp, o h
 		}
 	}
 	return tables, nil
+}
+
+// matching cuts a case down to the parameters that are wanted: all of them if
+// the name matches, else those with which it does.
+func matching(c harness.Case, match *regexp.Regexp) harness.Case {
+	if !match.MatchString(c.Name) {
+		c.Params = slices.DeleteFunc(slices.Clone(c.Params), func(p harness.Params) bool {
+			return !match.MatchString(c.Name + ", " + p.String())
+		})
+	}
+	return c
 }
 
 func write(dir, report string, tables []harness.Table) error {

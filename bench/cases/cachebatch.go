@@ -111,7 +111,7 @@ var batches = []getter{
 				return err
 			}
 			return checkBatch(i, func(k int) (product, error) { return values[window[k]], nil })
-		}, stop, fillPedro(ctx, n)
+		}, stop, fillPedro(ctx, n, makeProduct)
 	}},
 }
 

@@ -16,6 +16,9 @@ import (
 	"github.com/pedro-go/pedro/rediscache"
 )
 
+// harnessAlone is the row of what every other row of the case has in it.
+const harnessAlone = "the harness alone"
+
 var nearGetters = []getter{
 	{name: "rueidis DoCache", open: openDoCache("decoded:", true)},
 	{name: "rueidis DoCache, not decoded", open: openDoCache("plain:", false)},
@@ -47,6 +50,16 @@ var nearGetters = []getter{
 			}
 			return p.check(i)
 		}, func() { c.StopAllGoroutines() }, nil
+	}},
+	{name: harnessAlone, open: func(context.Context, string) (func(context.Context, int) error, func(), error) {
+		products := make([]product, cachedKeys)
+		for i := range products {
+			products[i] = makeProduct(i)
+		}
+		return func(_ context.Context, i int) error {
+			p := products[i]
+			return p.check(i)
+		}, func() {}, nil
 	}},
 	{name: "pedro", ours: true, open: func(ctx context.Context, url string) (func(context.Context, int) error, func(), error) {
 		get, stop, err := openPedroGet(rediscache.Near(2*cachedKeys))(ctx, url)

@@ -26,7 +26,7 @@ func TestGoalsAreMeasured(t *testing.T) {
 		if !slices.Contains(all[i].Params, g.Params()) {
 			t.Errorf("%s: not measured with %v", g.Case, g.Params())
 		}
-		for _, name := range []string{g.Stack, g.Against} {
+		for _, name := range []string{g.Stack, g.Against, g.Less} {
 			if name != "" && !slices.ContainsFunc(all[i].Stacks, func(s harness.Stack) bool { return s.Name == name }) {
 				t.Errorf("%s: no stack %q", g.Case, name)
 			}

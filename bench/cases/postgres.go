@@ -52,7 +52,7 @@ func (s *Servers) Postgres() []harness.Case {
 	return []harness.Case{
 		{
 			Name:   "postgres/get",
-			Reopen: true,
+			Luck:   true,
 			About:  "One row of six columns by primary key, into a struct. Every stack has a pool of 20 connections.",
 			Params: append(vary(nearAndFar[:1], 1, 16, 64), vary(nearAndFar[1:], 16)...),
 			Stacks: s.pgStacks("get", func(db *database) *harness.Running {
@@ -83,7 +83,7 @@ func (s *Servers) Postgres() []harness.Case {
 		},
 		{
 			Name:   "postgres/transaction",
-			Reopen: true,
+			Luck:   true,
 			About:  "A transaction of two updates, of rows that no other caller touches. The server does not wait for the disk.",
 			Params: vary(nearAndFar, 1, 16),
 			Stacks: s.pgStacks("transfer", func(db *database) *harness.Running {

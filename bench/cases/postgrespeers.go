@@ -322,6 +322,7 @@ type nodeAnswer struct {
 	ElapsedMS float64
 	P50MS     float64
 	P99MS     float64
+	Fast      float64
 	Inserted  int64
 }
 
@@ -351,9 +352,16 @@ func (s *Servers) openNodePG(ctx context.Context, url, op string, p harness.Para
 				return harness.Sample{}, fmt.Errorf("%w: %d rows inserted, want %d", errWrong, a.Inserted, want)
 			}
 			ms := func(f float64) time.Duration { return time.Duration(f * float64(time.Millisecond)) }
-			return harness.Sample{Units: a.Units, Elapsed: ms(a.ElapsedMS), P50: ms(a.P50MS), P99: ms(a.P99MS)}, nil
+			return harness.Sample{Units: a.Units, Elapsed: ms(a.ElapsedMS), P50: ms(a.P50MS), P99: ms(a.P99MS), Fast: a.Fast}, nil
 		},
 		Usage: c.usage,
+		Reconnect: func(context.Context) error {
+			var a nodeAnswer
+			if err := c.ask(map[string]any{"op": "reconnect"}, &a); err != nil || a.Error == "" {
+				return err
+			}
+			return fmt.Errorf("node: %s", a.Error)
+		},
 		Close: func() error { c.close(); return nil },
 	}, nil
 }

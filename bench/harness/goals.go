@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -22,6 +24,7 @@ type Goal struct {
 	Latency duration
 	Stack   string
 	Against string  // the other row of a ratio
+	Less    string  // of a bound: the row whose figure is taken off, round by round
 	Figure  string  // of a bound: "ns", "CPU ns", "p99 ns" or "allocs" for each unit, or the name of a counter
 	Goal    float64 // published
 	Floor   float64 // of the guard; 0 means that it does not look
@@ -47,6 +50,9 @@ func (g Goal) Params() Params {
 	return Params{Callers: g.Callers, N: g.N, Latency: time.Duration(g.Latency)}
 }
 
+// other is the row that the goal's is compared with, "" if it is by itself.
+func (g Goal) other() string { return cmp.Or(g.Against, g.Less) }
+
 // rows finds the goal's row and the one it is compared with.
 func (g Goal) rows(tables []Table) (row, against *Row) {
 	for i := range tables {
@@ -58,7 +64,7 @@ func (g Goal) rows(tables []Table) (row, against *Row) {
 			switch t.Rows[k].Stack {
 			case g.Stack:
 				row = &t.Rows[k]
-			case g.Against:
+			case g.other():
 				against = &t.Rows[k]
 			}
 		}
@@ -79,19 +85,51 @@ func (g Goal) Measured(tables []Table) (float64, bool) {
 		ratios := row.Against(against)
 		return Median(ratios), len(ratios) > 0
 	}
-	switch g.Figure {
-	case "ns":
-		return 1e9 / Median(row.Rate), true
-	case "CPU ns":
-		return float64(Median(row.CPU)), true
-	case "p99 ns":
-		return float64(Median(row.P99)), true
-	case "allocs":
-		return Median(row.Allocs), true
-	default:
-		values, ok := row.Counters[g.Figure]
-		return Median(values), ok
+	values := row.figure(g.Figure)
+	if g.Less != "" {
+		if against == nil || against.Err != nil {
+			return 0, false
+		}
+		values = less(values, against.figure(g.Figure))
 	}
+	return Median(values), len(values) > 0
+}
+
+// figure is a number for each unit, round by round; nil if there is none.
+func (r *Row) figure(name string) []float64 {
+	switch name {
+	case "ns":
+		values := make([]float64, len(r.Rate))
+		for i, rate := range r.Rate {
+			values[i] = 1e9 / rate
+		}
+		return values
+	case "CPU ns":
+		return nanoseconds(r.CPU)
+	case "p99 ns":
+		return nanoseconds(r.P99)
+	case "allocs":
+		return r.Allocs
+	default:
+		return r.Counters[name]
+	}
+}
+
+func nanoseconds(list []time.Duration) []float64 {
+	values := make([]float64, len(list))
+	for i, d := range list {
+		values[i] = float64(d)
+	}
+	return values
+}
+
+// less takes one figure off another, round by round.
+func less(values, off []float64) []float64 {
+	left := make([]float64, min(len(values), len(off)))
+	for i := range left {
+		left[i] = values[i] - off[i]
+	}
+	return left
 }
 
 // void says why a row has no figure, "" if it was not measured.
@@ -112,7 +150,11 @@ func (g Goals) Write(w io.Writer, tables []Table) {
 		writeGoal(w, r, tables, fmt.Sprintf("%s ÷ %s", r.Stack, r.Against), "≥", func(measured float64) bool { return measured >= r.Goal })
 	}
 	for _, r := range g.Bound {
-		writeGoal(w, r, tables, fmt.Sprintf("%s: %s", r.Stack, r.Figure), "≤", func(measured float64) bool { return measured <= r.Goal })
+		what := fmt.Sprintf("%s: %s", r.Stack, r.Figure)
+		if r.Less != "" {
+			what += ", less " + r.Less
+		}
+		writeGoal(w, r, tables, what, "≤", func(measured float64) bool { return measured <= r.Goal })
 	}
 }
 
@@ -139,10 +181,15 @@ func plain(f float64) string {
 	return fmt.Sprintf("%g", f)
 }
 
-// Below returns a sentence for each goal that is below its floor or could not
-// be measured.
-func (g Goals) Below(tables []Table) []string {
-	var list []string
+// A Shortfall is a goal that is below its floor or could not be measured.
+type Shortfall struct {
+	Goal Goal
+	Why  string // a sentence
+}
+
+// Below returns what is below its floor.
+func (g Goals) Below(tables []Table) []Shortfall {
+	var list []Shortfall
 	for _, r := range g.Ratio {
 		if r.Floor == 0 {
 			continue
@@ -150,12 +197,43 @@ func (g Goals) Below(tables []Table) []string {
 		what := fmt.Sprintf("%s, %v: %s ÷ %s", r.Case, r.Params(), r.Stack, r.Against)
 		switch measured, ok := r.Measured(tables); {
 		case !ok:
-			list = append(list, fmt.Sprintf("%s: not measured: %s", what, r.void(tables)))
+			list = append(list, Shortfall{r, fmt.Sprintf("%s: not measured: %s", what, r.void(tables))})
 		case measured < r.Floor:
-			list = append(list, fmt.Sprintf("%s is %.2f, and the floor is %.2f", what, measured, r.Floor))
+			list = append(list, Shortfall{r, fmt.Sprintf("%s is %.2f, and the floor is %.2f", what, measured, r.Floor)})
 		}
 	}
 	return list
+}
+
+// Again cuts the cases down to what is below its floor and not void: a wrong
+// answer stays wrong, but a ratio deserves more rounds.
+func Again(below []Shortfall, tables []Table, all []Case) []Case {
+	var g Goals
+	for _, s := range below {
+		if _, ok := s.Goal.Measured(tables); ok {
+			g.Ratio = append(g.Ratio, s.Goal)
+		}
+	}
+	return g.Guarded(all)
+}
+
+// Merge adds the rounds of more to those of the tables about the same, so that
+// the medians are over all of them.
+func Merge(tables, more []Table) {
+	for i := range tables {
+		t := &tables[i]
+		for _, m := range more {
+			if m.Case != t.Case || m.Params != t.Params {
+				continue
+			}
+			for k := range m.Rows {
+				if r := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Stack == m.Rows[k].Stack }); r >= 0 {
+					t.Rows[r].merge(m.Rows[k])
+				}
+			}
+			t.ratios()
+		}
+	}
 }
 
 // Guarded cuts the cases down to what the floors are about.

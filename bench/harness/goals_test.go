@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,14 @@ func goals(t *testing.T, text string) harness.Goals {
 		t.Fatal(err)
 	}
 	return g
+}
+
+func sentences(list []harness.Shortfall) string {
+	var b strings.Builder
+	for _, s := range list {
+		b.WriteString(s.Why + "\n")
+	}
+	return b.String()
 }
 
 func TestGoals(t *testing.T) {
@@ -61,12 +70,12 @@ goal = 3
 		if got := b.String(); !strings.Contains(got, tt.verdict) {
 			t.Errorf("rates %v: got %s, want %q in it", tt.ours, got, tt.verdict)
 		}
-		if got := strings.Join(g.Below(table(tt.ours...)), "\n"); !strings.Contains(got, tt.below) || (tt.below == "") != (got == "") {
+		if got := sentences(g.Below(table(tt.ours...))); !strings.Contains(got, tt.below) || (tt.below == "") != (got == "") {
 			t.Errorf("rates %v: below the floor: %q, want %q", tt.ours, got, tt.below)
 		}
 	}
 	if got := g.Below(nil); len(got) != 1 {
-		t.Errorf("nothing was measured, and the guard says %q", got)
+		t.Errorf("nothing was measured, and the guard says %v", got)
 	}
 }
 
@@ -91,5 +100,79 @@ goal = 1.5
 	})
 	if len(cases) != 1 || len(cases[0].Stacks) != 2 || len(cases[0].Params) != 1 || cases[0].Params[0].Callers != 2 {
 		t.Errorf("the guard runs %+v, want c with 2 callers, theirs and ours", cases)
+	}
+}
+
+// What every row has in it is taken off round by round.
+func TestBoundLess(t *testing.T) {
+	t.Parallel()
+	g := goals(t, `
+[[bound]]
+case = "c"
+stack = "ours"
+figure = "CPU ns"
+less = "harness"
+goal = 200
+`)
+	tables := []harness.Table{{Case: "c", Rows: []harness.Row{
+		{Stack: "harness", Rate: []float64{1, 1, 1}, CPU: []time.Duration{100, 300, 250}},
+		{Stack: "ours", Rate: []float64{1, 1, 1}, CPU: []time.Duration{290, 450, 460}},
+	}}}
+	if got, ok := g.Bound[0].Measured(tables); !ok || got != 190 {
+		t.Errorf("got %g, %v, want the median of 190, 150 and 210", got, ok)
+	}
+	if _, ok := g.Bound[0].Measured([]harness.Table{{Case: "c", Rows: tables[0].Rows[1:]}}); ok {
+		t.Error("measured without the row that is taken off")
+	}
+}
+
+// A ratio below its floor is measured for longer, and all rounds count; a void
+// row is not tried again.
+func TestMoreRounds(t *testing.T) {
+	t.Parallel()
+	g := goals(t, `
+[[ratio]]
+case = "c"
+stack = "ours"
+against = "theirs"
+floor = 1.5
+[[ratio]]
+case = "d"
+stack = "ours"
+against = "theirs"
+floor = 1.5
+`)
+	table := func(name string, void error, ours ...float64) harness.Table {
+		theirs := make([]float64, len(ours))
+		for i := range theirs {
+			theirs[i] = 1
+		}
+		return harness.Table{Case: name, Rows: []harness.Row{{Stack: "theirs", Rate: theirs}, {Stack: "ours", Rate: ours, Err: void}}}
+	}
+	tables := []harness.Table{table("c", nil, 1, 1, 1), table("d", errors.New("wrong"), 9)}
+	below := g.Below(tables)
+	if len(below) != 2 {
+		t.Fatalf("below the floors: %v, want both", below)
+	}
+	stacks := []harness.Stack{{Name: "theirs"}, {Name: "ours"}}
+	again := harness.Again(below, tables, []harness.Case{
+		{Name: "c", Params: []harness.Params{{}}, Stacks: stacks},
+		{Name: "d", Params: []harness.Params{{}}, Stacks: stacks},
+	})
+	if len(again) != 1 || again[0].Name != "c" {
+		t.Fatalf("measured again: %v, want c", again)
+	}
+	for _, tt := range []struct {
+		more  []float64
+		short int
+	}{
+		{[]float64{2, 2, 2}, 1}, // with the first three the median is 2: only d is left
+		{[]float64{1, 2, 2}, 2},
+	} {
+		all := []harness.Table{table("c", nil, 1, 1, 1), tables[1]}
+		harness.Merge(all, []harness.Table{table("c", nil, tt.more...)})
+		if got := g.Below(all); len(got) != tt.short {
+			t.Errorf("after %v: %d below the floor, want %d: %v", tt.more, len(got), tt.short, got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -109,14 +110,17 @@ func brief(d time.Duration) string {
 	}
 }
 
-// Benchfmt writes the rounds as lines that benchstat reads.
+// Benchfmt writes the rounds as lines that benchstat reads, which passes over
+// everything else.
 func Benchfmt(w io.Writer, tables []Table) {
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/pedro-go/pedro/bench\n", runtime.GOOS, runtime.GOARCH)
 	for _, t := range tables {
 		for _, r := range t.Rows {
 			for i, rate := range r.Rate {
 				fmt.Fprintf(w, "Benchmark%s/callers=%d/n=%d/latency=%v/stack=%s 1 %.1f ns/op",
 					strings.ReplaceAll(t.Case, " ", "_"), max(t.Params.Callers, 1), t.Params.N, t.Params.Latency,
 					strings.ReplaceAll(r.Stack, " ", "_"), 1e9/rate)
+				fmt.Fprintf(w, " %d p99-ns %d cpu-ns/op", r.P99[i].Nanoseconds(), r.CPU[i].Nanoseconds())
 				if !math.IsNaN(r.Bytes[i]) {
 					fmt.Fprintf(w, " %.1f B/op %.2f allocs/op", r.Bytes[i], r.Allocs[i])
 				}
