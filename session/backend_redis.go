@@ -57,7 +57,10 @@ return 1`)
 
 	moveScript = newScript(`
 local cur = redis.call('GET', KEYS[1])
-if not cur then return 0 end
+if not cur then
+	if redis.call('GET', KEYS[2]) == ARGV[2] then return 1 end
+	return 0
+end
 if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if ARGV[6] == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7]) end
@@ -222,10 +225,10 @@ func (d *decorated) Set(ctx context.Context, key string, _ any, _ time.Duration)
 	if d.b.announceAll || o.move != nil {
 		channel = d.b.channel
 	}
-	script, keys := swapScript, []string{key}
+	script, keys, own := swapScript, []string{key}, o.value
 	args := []any{o.base, o.value, millis(o.ttl), channel, changedMessage + d.b.self + o.id.sid}
 	if m := o.move; m != nil {
-		script, keys = moveScript, []string{d.b.prefix + m.from.sid, key}
+		script, keys, own = moveScript, []string{d.b.prefix + m.from.sid, key}, m.left
 		args[4] = changedMessage + d.b.self + m.from.sid
 		args = append(args, m.left, millis(m.leftTTL))
 	}
@@ -237,7 +240,11 @@ func (d *decorated) Set(ctx context.Context, key string, _ any, _ time.Duration)
 	case int64:
 		o.gone = reply == 0
 	case string:
-		o.cur = []byte(reply)
+		// If it is what we leave there, the reply to this very save was lost,
+		// and the client has sent it again.
+		if reply != string(own) {
+			o.cur = []byte(reply)
+		}
 	}
 	return redis.NewStatusResult("OK", nil)
 }

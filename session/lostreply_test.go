@@ -1,0 +1,57 @@
+package session_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pedro-go/pedro/internal/faultproxy"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+	"github.com/pedro-go/pedro/session"
+)
+
+// TestLostReplies: Redis does what it was told and the connection breaks before
+// it can say so. The client library sends the command again, and what it then
+// finds there is its own.
+func TestLostReplies(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]session.Option{"Native": nil, "Express": {session.WithExpressSessions(session.ExpressConfig{})}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := rediscachetest.StartServer(t)
+			proxy := faultproxy.Start(t, s.Addr(), faultproxy.Redis())
+			m := open(t, dial(t, proxy.URL(s.URL())), session.Config{Timeout: 10 * time.Second}, opts...)
+			var armed atomic.Bool
+			var cut atomic.Int64
+			proxy.OnMessage(func(msg *faultproxy.Message) faultproxy.Verdict {
+				script := msg.Replies("evalsha") || msg.Replies("eval")
+				if !script || msg.Data[0] == '-' || !armed.CompareAndSwap(true, false) {
+					return faultproxy.Pass
+				}
+				cut.Add(1)
+				return faultproxy.Cut
+			})
+			b := newBrowser(t, app(t, m))
+			paths := []string{"/set?k=a&v=1", "/set?k=a&v=2", "/count", "/count", "/login?u=ada", "/count", "/login?u=ada"}
+			for _, path := range paths {
+				armed.Store(true)
+				b.want(path, 200, "")
+			}
+			b.want("/me", 200, "ada")
+			b.want("/get?k=a", 200, "2")
+			b.want("/counted", 200, "3")
+			if list, err := m.Sessions(t.Context(), "ada"); err != nil || len(list) != 1 {
+				t.Errorf("Sessions = %d, %v, want 1", len(list), err)
+			}
+			left := b.cookies()
+			armed.Store(true)
+			b.want("/logout", 200, "")
+			if code, _, _ := raw(t, b.base+"/me", left); code != 401 {
+				t.Errorf("after the logout: %d, want 401", code)
+			}
+			if got, want := int(cut.Load()), len(paths)+1; got != want {
+				t.Errorf("%d replies were lost, want %d", got, want)
+			}
+		})
+	}
+}
