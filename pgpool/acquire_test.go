@@ -29,10 +29,12 @@ func TestExhaustedPoolSaysWho(t *testing.T) {
 			})
 		})
 	}
+	before := p.Stats().Exhausted // Start's own, on a machine too busy to connect within the second
 	eventually(t, "both are held", func() bool { return p.Stats().AcquiredConns == 2 })
 	eventually(t, "both have run", func() bool { return p.Stats().QueryCount >= 2 })
 
-	_, err := p.Exec(t.Context(), "select 1")
+	var ours meter
+	err := ours.call(func() error { _, err := p.Exec(t.Context(), "select 1"); return err })
 	full, ok := errors.AsType[*pgpool.ExhaustedError](err)
 	if !ok || !errors.Is(err, pgpool.ErrPoolExhausted) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want ErrPoolExhausted", err)
@@ -45,6 +47,18 @@ func TestExhaustedPoolSaysWho(t *testing.T) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
 	}
+	t.Logf("%v: %v", &ours, err)
+	raw := bare(t, p.Config().URL+"&pool_max_conns=1")
+	conn, err := raw.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	patience, giveUp := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer giveUp()
+	var theirs meter
+	err = theirs.call(bareExec(patience, raw, "select 1"))
+	conn.Release()
+	t.Logf("bare pgxpool, for as long as its caller waits: %v: %v", &theirs, err)
 	// Health checks are not what a busy pool fails on.
 	if err := p.Ping(t.Context()); err != nil {
 		t.Errorf("Ping of an exhausted pool: %v", err)
@@ -55,7 +69,7 @@ func TestExhaustedPoolSaysWho(t *testing.T) {
 		t.Errorf("cancelled while waiting: %v", err)
 	}
 	s := p.Stats()
-	if s.Exhausted != 2 || s.Waiting != 0 {
+	if s.Exhausted-before != 2 || s.Waiting != 0 {
 		t.Errorf("Stats = %+v, want 2 exhausted, 0 waiting", s)
 	}
 	waiting := make(chan error)
@@ -113,8 +127,11 @@ func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
 	p := newPool(t, pgpool.Config{URL: server.URL(), MinConns: 10, IdleTimeout: time.Hour})
 	admin := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 1, AppName: "admin"})
 	eventually(t, "ten idle connections", func() bool { return p.Stats().IdleConns >= 10 })
+	raw := bare(t, server.URL()+"&application_name=bare&pool_max_conns=10")
+	var ours, theirs meter
 	for range 5 {
-		const sql = "select case when pg_terminate_backend(pid) then pid end from pg_stat_activity where application_name = $1"
+		warm(t, raw, 10)
+		const sql = "select case when pg_terminate_backend(pid) then pid end from pg_stat_activity where application_name in ($1, 'bare')"
 		pids, err := pgpool.Select[uint32](t.Context(), admin, sql, pgpool.DefaultAppName)
 		if err != nil || len(pids) == 0 {
 			t.Fatal(pids, err)
@@ -122,11 +139,13 @@ func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
 		// The server may have forgotten them before their farewells arrive.
 		eventually(t, "their farewells are here", func() bool { return len(p.Silent(pids)) == 0 })
 		for range 20 { // writes: nothing would be repeated
-			if _, err := p.Exec(t.Context(), "select 1"); err != nil {
+			if err := ours.call(func() error { _, err := p.Exec(t.Context(), "select 1"); return err }); err != nil {
 				t.Error(err)
 			}
+			_ = theirs.call(bareExec(t.Context(), raw, "select 1"))
 		}
 	}
+	t.Logf("%v; bare pgxpool: %v", &ours, &theirs)
 }
 
 func TestLeakDetection(t *testing.T) {

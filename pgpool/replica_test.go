@@ -51,13 +51,24 @@ func TestReplicas(t *testing.T) {
 		t.Error(err)
 	}
 	// A replica that is gone is not waited for.
+	raw := bare(t, replica.URL())
+	warm(t, raw, 1)
 	if err := replica.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for range 20 {
-		if inRecovery(t, t.Context(), p.Replica()) {
-			t.Error("a dead replica answered")
+	var ours, theirs meter
+	read := func() error {
+		standby, err := pgpool.Get[bool](t.Context(), p.Replica(), "select pg_is_in_recovery()")
+		if err == nil && !standby {
+			return errMine // the primary answered
 		}
+		return err
+	}
+	for range 20 {
+		if err := ours.call(read); !errors.Is(err, errMine) {
+			t.Errorf("got %v, want the answer of the primary", err)
+		}
+		_ = theirs.call(bareExec(t.Context(), raw, "select 1"))
 	}
 	if s := p.Stats(); s.ReplicaFallbacks == 0 {
 		t.Error("no fallback was counted")
@@ -65,7 +76,12 @@ func TestReplicas(t *testing.T) {
 	if err := replica.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replica is back", func() bool { return inRecovery(t, t.Context(), p.Replica()) })
+	ours.heal()
+	theirs.heal()
+	_ = theirs.call(bareExec(t.Context(), raw, "select 1"))
+	eventually(t, "the replica is back", func() bool { return ours.call(read) == nil })
+	t.Logf("20 reads without the replica, all answered by the primary; longest %v, replica in use again after %v; a bare pgxpool of the replica: %v",
+		ours.longest, ours.back, &theirs)
 }
 
 // Reads see the writes of their Token, though the replica is always late.
@@ -73,6 +89,7 @@ func TestReadYourWrites(t *testing.T) {
 	t.Parallel()
 	primary := pgpooltest.StartServer(t)
 	replica := pgpooltest.StartReplica(t, primary)
+	bareReads, bareStale := 0, 0
 	for _, wait := range []time.Duration{-1, 2 * time.Second} {
 		p := newPool(t, pgpool.Config{URL: primary.URL(), ReplicaURLs: []string{replica.URL()}, ReplicaWait: wait})
 		mustExec(t, p, "drop table if exists t", "create table t (id int primary key, n int default 0)")
@@ -107,6 +124,10 @@ func TestReadYourWrites(t *testing.T) {
 			if token == "" {
 				t.Errorf("%s: no token", name)
 			}
+			if n, _ := pgpool.Get[int](t.Context(), paused, "select id from t where id = $1", id); n != id { // as a bare pool of it reads
+				bareStale++
+			}
+			bareReads++
 			if wait < 0 { // the primary answers, as the replica does not have it
 				if n, err := pgpool.Get[int](ctx, p.Replica(), "select id from t where id = $1", id); err != nil || n != id {
 					t.Errorf("%s: %d, %v: the write is not seen", name, n, err)
@@ -128,6 +149,7 @@ func TestReadYourWrites(t *testing.T) {
 			wg.Wait()
 		}
 	}
+	t.Logf("%d of %d reads after a write saw it; of those without a token, on the replica itself, %d", bareReads, bareReads, bareReads-bareStale)
 	if got := pgpool.TokenFrom(pgpool.WithToken(t.Context(), "16/B374D848")); got != "16/B374D848" {
 		t.Errorf("a token comes back as %q", got)
 	}
@@ -140,7 +162,8 @@ func TestReadYourWrites(t *testing.T) {
 }
 
 // The primary dies and the replica is promoted: writers go on there by
-// themselves, without a word in their code.
+// themselves, without a word in their code. The standby stands first in the
+// address, as does an old primary that has come back: it must be passed by.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary := pgpooltest.StartServer(t)
@@ -150,27 +173,22 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	password, _ := u.User.Password()
-	dsn := fmt.Sprintf("postgres://%s:%s@%s,%s/postgres?sslmode=disable", u.User.Username(), password, primary.Addr(), replica.Addr())
+	dsn := fmt.Sprintf("postgres://%s:%s@%s,%s/postgres?sslmode=disable", u.User.Username(), password, replica.Addr(), primary.Addr())
 	p := newPool(t, pgpool.Config{URL: dsn, ConnectTimeout: 30 * time.Second})
 	mustExec(t, p, auditTables, "set synchronous_commit = remote_apply")
 
 	var a audit
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := a.write(context.Background(), p); err != nil && !errors.Is(err, pgpool.ErrCommitUnknown) {
-					t.Errorf("an error reached a writer: %v", err)
-				}
-			}
-		})
-	}
+	var ours, theirs meter
+	callers := newLoad()
+	callers.run(4, &ours, func() error {
+		err := a.write(context.Background(), p)
+		if err != nil && !errors.Is(err, pgpool.ErrCommitUnknown) {
+			t.Errorf("an error reached a writer: %v", err)
+		}
+		return err
+	})
+	raw := bare(t, dsn+"&target_session_attrs=read-write") // with which it passes the standby by too
+	callers.run(4, &theirs, bareExec(context.Background(), raw, "update counters set n = n where id = 0"))
 	eventually(t, "writes", func() bool { return p.Stats().TxCommitted > 50 })
 	if err := primary.Kill(); err != nil {
 		t.Fatal(err)
@@ -178,10 +196,12 @@ func TestFailover(t *testing.T) {
 	if err := replica.Promote(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	ours.heal()
+	theirs.heal()
 	before := p.Stats().TxCommitted
-	eventually(t, "writes on the promoted replica", func() bool { return p.Stats().TxCommitted > before+50 })
-	close(stop)
-	wg.Wait()
+	eventually(t, "writes on the promoted replica", func() bool { return p.Stats().TxCommitted > before+50 && theirs.recovered() })
+	callers.end()
+	t.Logf("writers: %v, errors being ErrCommitUnknown; a bare pgxpool: %v", &ours, &theirs)
 	// What the old primary had not sent yet is lost with it: the replica was
 	// asynchronous. Nothing may be there twice.
 	if lost, doubled := a.check(t, p); doubled != 0 {
