@@ -62,8 +62,8 @@ func (g *gate) ok() {
 	if g.failures.Load() != 0 {
 		g.failures.Store(0)
 	}
-	if !g.answered.Load() {
-		g.answered.Store(true)
+	if !g.answered.Load() && g.answered.CompareAndSwap(false, true) {
+		g.onChange(g, nil)
 	}
 }
 

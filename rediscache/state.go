@@ -51,9 +51,10 @@ func (c *Cache) updateState() {
 	if from == to {
 		return
 	}
-	switch to {
-	case StateDown, StateDegraded:
+	switch {
+	case to == StateDown || to == StateDegraded:
 		c.log.Warn("redis is away", "state", to.String(), "error", cause)
+	case from == StateNew: // Start says that redis answers
 	default:
 		c.log.Info("redis is back", "state", to.String())
 	}
