@@ -157,9 +157,12 @@ func (s *Session) heal(ctx context.Context) error {
 }
 
 // dueForRotation reports whether the client should get a new ID with this
-// response.
+// response. Not if nobody is logged in: a login might be under way beside this
+// request, and this response arrive after the login's, with an ID that the login
+// has ended. The same can happen to somebody who logs in again, where the new ID
+// is worth that risk.
 func (s *Session) dueForRotation(now time.Time) bool {
 	every := s.m.cfg.RegenerateEvery
-	return every > 0 && !s.over && !s.followed && s.m.rotates && s.m.store.steady() &&
+	return every > 0 && s.base.User != "" && !s.over && !s.followed && s.m.rotates && s.m.store.steady() &&
 		now.Sub(time.UnixMilli(s.base.Rotated)) >= every
 }

@@ -69,8 +69,8 @@ type Config struct {
 	// Lifetime ends a session however much it is used; a login starts it anew,
 	// nothing else does. The default is [DefaultLifetime]; negative means never.
 	Lifetime time.Duration `envconfig:"SESSION_LIFETIME"`
-	// RegenerateEvery gives the client a new ID now and then. The default is
-	// [DefaultRegenerateEvery]; negative means never.
+	// RegenerateEvery gives who is logged in a new ID now and then. The default
+	// is [DefaultRegenerateEvery]; negative means never.
 	RegenerateEvery time.Duration `envconfig:"SESSION_REGENERATE_EVERY"`
 	// RegenerateGrace is how long the ID before leads to the same session. The
 	// default is [DefaultRegenerateGrace]. After a login there is none.

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
@@ -39,6 +41,35 @@ func TestLateSaveIsTold(t *testing.T) {
 	if s := m.Stats(); s.LateWrites != 1 {
 		t.Errorf("LateWrites = %d, want 1", s.LateWrites)
 	}
+}
+
+// TestRotationDoesNotUndoLogin: a request that is answered after a login, and
+// in which a new ID was due, must not give the browser the ID before the login.
+func TestRotationDoesNotUndoLogin(t *testing.T) {
+	t.Parallel()
+	m := fresh(t, session.Config{RegenerateEvery: time.Second, RegenerateGrace: time.Second})
+	routes := appRoutes()
+	saved, loggedIn := make(chan struct{}), make(chan struct{})
+	routes["/asset"] = func(w http.ResponseWriter, r *http.Request) {
+		_ = session.From(r.Context()).UserID()
+		_, _ = io.WriteString(w, "asset") // saved now, and sent when the handler returns
+		close(saved)
+		<-loggedIn
+	}
+	b := newBrowser(t, serve(t, m, routes))
+	b.want("/set?k=a&v=1", 200, "")
+	made := time.Now()
+	eventually(t, "a new ID is due", func() bool { return time.Since(made) > 1100*time.Millisecond })
+	var wg sync.WaitGroup
+	wg.Go(func() { b.want("/asset", 200, "asset") })
+	<-saved
+	b.want("/login?u=ada", 200, "")
+	close(loggedIn)
+	wg.Wait()
+	b.want("/me", 200, "ada")
+	b.want("/get?k=a", 200, "1")
+	eventually(t, "the logged in get new IDs all the same", func() bool { b.get("/me"); return m.Stats().Regenerated == 1 })
+	b.want("/me", 200, "ada")
 }
 
 // TestMoveTakesWritesAlong: what another process wrote before the ID changed is

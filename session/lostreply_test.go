@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,5 +54,40 @@ func TestLostReplies(t *testing.T) {
 				t.Errorf("%d replies were lost, want %d", got, want)
 			}
 		})
+	}
+}
+
+// TestLostReplyUnderOthers: the same, and before the command is sent again
+// another process has saved. An Update must not be done twice on top of that.
+func TestLostReplyUnderOthers(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	proxy := faultproxy.Start(t, s.Addr(), faultproxy.Redis())
+	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{Timeout: 10 * time.Second})
+	there := app(t, open(t, dial(t, s.URL()), session.Config{}))
+	b := newBrowser(t, app(t, m))
+	b.want("/set?k=a&v=1", 200, "")
+	b.want("/count", 200, "")
+	cookie := b.cookies()
+	var once sync.Once
+	var lost atomic.Bool
+	proxy.OnMessage(func(msg *faultproxy.Message) faultproxy.Verdict {
+		verdict := faultproxy.Pass
+		if msg.Replies("evalsha") && msg.Data[0] != '-' {
+			once.Do(func() {
+				if code, _, _ := raw(t, there+"/set?k=b&v=2", cookie); code != 200 {
+					t.Errorf("the save of another process got %d", code)
+				}
+				lost.Store(true)
+				verdict = faultproxy.Cut
+			})
+		}
+		return verdict
+	})
+	b.want("/count", 200, "")
+	b.want("/counted", 200, "2")
+	b.want("/get?k=b", 200, "2")
+	if !lost.Load() {
+		t.Error("no reply was lost")
 	}
 }
