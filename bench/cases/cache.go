@@ -87,7 +87,11 @@ func (s *Servers) getters(settings harness.Running, list []getter) []harness.Sta
 				return nil, err
 			}
 			r := settings
-			r.Do = func(ctx context.Context, caller, i int) error { return get(ctx, pick(caller, i)) }
+			keys := cachedKeys
+			if p.N > 0 {
+				keys = p.N
+			}
+			r.Do = func(ctx context.Context, caller, i int) error { return get(ctx, pick(caller, i)%keys) }
 			r.Close = func() error { stop(); return nil }
 			return &r, nil
 		}})
@@ -116,8 +120,9 @@ func (s *Servers) Cache() []harness.Case {
 			Name: "cache/near",
 			About: "A hit in the process, of the same struct. go-redis and rueidis keep the reply and decode it each time, go-redis/cache keeps the bytes, " +
 				"otter and pedro keep the struct. otter alone is not coherent with Redis: it is the limit of what a near cache can reach. The harness alone takes " +
-				"the struct from a slice: the clock, the choice of a key and the check of the answer, which are in every row; the goal in ns is of pedro less that.",
-			Params: vary(nearAndFar[:1], 1, 16, 256),
+				"the struct from a slice: the clock, the choice of a key and the check of the answer, which are in every row; the goal in ns is of pedro less that. " +
+				"n is how many keys are read in turn: 100 stay in the processor's caches, 10,000 do not, and what is then measured is mostly memory.",
+			Params: append(sizes(1, 100, cachedKeys), append(sizes(16, cachedKeys), sizes(256, cachedKeys)...)...),
 			Stacks: s.getters(harness.Running{Burst: 64}, nearGetters),
 		},
 		{

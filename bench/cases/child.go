@@ -29,6 +29,8 @@ func Child() (bool, error) {
 		return true, proxyRole()
 	case "site":
 		return true, siteRole()
+	case "instance":
+		return true, instanceRole()
 	default:
 		return true, fmt.Errorf("no such role: %q", role)
 	}

@@ -94,7 +94,7 @@ var names = func() (list [lifecycleSize]string) {
 	return list
 }()
 
-// Lifecycle is the price of an orderly start and stop.
+// Lifecycle is the price of an orderly start and stop, and what it is for.
 func Lifecycle() []harness.Case {
 	var stacks []harness.Stack
 	for _, s := range lifecycleStacks {
@@ -126,5 +126,5 @@ func Lifecycle() []harness.Case {
 			"oklog/run and errgroup start and stop in no order but that of addition.",
 		Params: []harness.Params{{N: lifecycleSize}},
 		Stacks: stacks,
-	}}
+	}, Rolling()}
 }

@@ -3,6 +3,7 @@ package cases
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +45,7 @@ type database struct {
 type pgStack struct {
 	name string
 	ours bool
+	maxN int // see harness.Stack
 	open func(ctx context.Context, url string) (*database, error)
 }
 
@@ -55,7 +57,7 @@ func (s *Servers) Postgres() []harness.Case {
 			Luck:   true,
 			About:  "One row of six columns by primary key, into a struct. Every stack has a pool of 20 connections.",
 			Params: append(vary(nearAndFar[:1], 1, 16, 64), vary(nearAndFar[1:], 16)...),
-			Stacks: s.pgStacks("get", func(db *database) *harness.Running {
+			Stacks: s.pgStacks(pgStacks, "get", func(db *database) *harness.Running {
 				return &harness.Running{Do: func(ctx context.Context, caller, i int) error {
 					id := int64((caller*61+i*7)%accounts + 1)
 					a, err := db.get(ctx, id)
@@ -70,7 +72,7 @@ func (s *Servers) Postgres() []harness.Case {
 			Name:   "postgres/select-100",
 			About:  "100 rows into a slice of structs; counted in rows.",
 			Params: append(vary(nearAndFar[:1], 1, 16), vary(nearAndFar[1:], 16)...),
-			Stacks: s.pgStacks("list", func(db *database) *harness.Running {
+			Stacks: s.pgStacks(pgStacks, "list", func(db *database) *harness.Running {
 				return &harness.Running{Weight: listed, Do: func(ctx context.Context, caller, i int) error {
 					from := int64((caller*61+i*7)%(accounts-listed) + 1)
 					list, err := db.list(ctx, from)
@@ -86,7 +88,7 @@ func (s *Servers) Postgres() []harness.Case {
 			Luck:   true,
 			About:  "A transaction of two updates, of rows that no other caller touches. The server does not wait for the disk.",
 			Params: vary(nearAndFar, 1, 16),
-			Stacks: s.pgStacks("transfer", func(db *database) *harness.Running {
+			Stacks: s.pgStacks(pgStacks, "transfer", func(db *database) *harness.Running {
 				return &harness.Running{Do: func(ctx context.Context, caller, _ int) error {
 					return db.transfer(ctx, int64(2*caller+1), int64(2*caller+2))
 				}}
@@ -99,18 +101,22 @@ func (s *Servers) Postgres() []harness.Case {
 
 func (s *Servers) batchInsert(name string, conflict bool) harness.Case {
 	op := "insert"
-	params := []harness.Params{{N: 10_000}, {N: 100_000}}
-	about := "Inserting so many rows of six columns into an empty table with a primary key, all or nothing; counted in rows."
+	params := []harness.Params{{N: 10_000}, {N: 100_000}, {N: million}}
+	about := "Inserting so many rows of six columns into an empty table with a primary key, all or nothing; counted in rows. What a stack allocates for a row " +
+		"is memory beside the rows themselves. The million is one round, and without the stacks that send VALUES through database/sql."
+	stacks := pgStacks
 	if conflict {
 		op = "upsert"
-		params = params[:1]
-		about = "The same with ON CONFLICT DO NOTHING, where every second row is there already."
+		params = params[:2]
+		about = "The same with ON CONFLICT DO NOTHING, where every second row is there already. pgxpool sends arrays, or by hand COPY into a temporary table and inserts from there."
+		stacks = slices.Insert(slices.Clone(pgStacks), 1, pgStack{name: "pgxpool, COPY by hand", open: openCopyByHand})
 	}
 	return harness.Case{
 		Name: name, About: about,
 		Params: params,
 		Rounds: 3,
-		Stacks: s.pgStacks(op, func(db *database) *harness.Running {
+		Long:   million,
+		Stacks: s.pgStacks(stacks, op, func(db *database) *harness.Running {
 			rows := map[int][]account{}
 			return &harness.Running{Slice: func(ctx context.Context, _ int, _ time.Duration) (harness.Sample, error) {
 				n, _ := ctx.Value(sizeKey{}).(int)
@@ -168,10 +174,10 @@ func (s *Servers) insertOnce(ctx context.Context, db *database, rows []account, 
 
 // pgStacks makes the stacks of a case: the Go ones do the work that run makes
 // of them, Node does what is called op.
-func (s *Servers) pgStacks(op string, run func(db *database) *harness.Running) []harness.Stack {
+func (s *Servers) pgStacks(list []pgStack, op string, run func(db *database) *harness.Running) []harness.Stack {
 	var stacks []harness.Stack
-	for _, stack := range pgStacks {
-		stacks = append(stacks, harness.Stack{Name: stack.name, Ours: stack.ours, Open: func(ctx context.Context, p harness.Params) (*harness.Running, error) {
+	for _, stack := range list {
+		stacks = append(stacks, harness.Stack{Name: stack.name, Ours: stack.ours, MaxN: stack.maxN, Open: func(ctx context.Context, p harness.Params) (*harness.Running, error) {
 			url, err := s.schema(ctx, p.Latency)
 			if err != nil {
 				return nil, err

@@ -23,10 +23,10 @@ import (
 
 var pgStacks = []pgStack{
 	{name: "pgxpool", open: openPgxpool},
-	{name: "database/sql + pgx", open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "pgx", url) }},
-	{name: "database/sql + lib/pq", open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "postgres", url) }},
-	{name: "sqlx + pgx", open: openSQLX},
-	{name: "bun + pgx", open: openBun},
+	{name: "database/sql + pgx", maxN: 100_000, open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "pgx", url) }},
+	{name: "database/sql + lib/pq", maxN: 100_000, open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "postgres", url) }},
+	{name: "sqlx + pgx", maxN: 100_000, open: openSQLX},
+	{name: "bun + pgx", maxN: 100_000, open: openBun},
 	{name: "pedro", ours: true, open: openPgpool},
 }
 
@@ -65,11 +65,41 @@ func openPgxpool(ctx context.Context, url string) (*database, error) {
 			if conflict {
 				return unnest(ctx, p, rows)
 			}
-			return p.CopyFrom(ctx, pgx.Identifier{"items"}, []string{"id", "name", "email", "balance", "active", "made"},
-				pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-					a := &rows[i]
-					return []any{a.ID, a.Name, a.Email, a.Balance, a.Active, a.Made}, nil
-				}))
+			return p.CopyFrom(ctx, pgx.Identifier{"items"}, columnNames, copied(rows))
+		},
+		close: p.Close,
+	}, nil
+}
+
+var columnNames = []string{"id", "name", "email", "balance", "active", "made"}
+
+func copied(rows []account) pgx.CopyFromSource {
+	return pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		a := &rows[i]
+		return []any{a.ID, a.Name, a.Email, a.Balance, a.Active, a.Made}, nil
+	})
+}
+
+// openCopyByHand is pgxpool whose rows that may be there go through a temporary
+// table.
+func openCopyByHand(ctx context.Context, url string) (*database, error) {
+	p, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return &database{
+		insert: func(ctx context.Context, rows []account, _ bool) (inserted int64, err error) {
+			return inserted, pgx.BeginFunc(ctx, p, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, "create temporary table staged (like items) on commit drop"); err != nil {
+					return err
+				}
+				if _, err := tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columnNames, copied(rows)); err != nil {
+					return err
+				}
+				tag, err := tx.Exec(ctx, "insert into items select * from staged on conflict do nothing")
+				inserted = tag.RowsAffected()
+				return err
+			})
 		},
 		close: p.Close,
 	}, nil

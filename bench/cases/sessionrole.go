@@ -258,10 +258,3 @@ func (s site) handler() http.Handler {
 	})
 	return outer
 }
-
-func hasPrefixFold(s, prefix string) (string, bool) {
-	if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
-		return strings.TrimSpace(s[len(prefix):]), true
-	}
-	return "", false
-}

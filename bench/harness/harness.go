@@ -31,6 +31,9 @@ type Case struct {
 	// Rounds is the most rounds that it is worth, for work that takes long; 0
 	// means as many as the options say.
 	Rounds int
+	// Long is the N from which on a round takes so long that there is only one,
+	// without a warm-up; 0 means none.
+	Long int
 	// Luck says that with one caller luck has its part: its thread and the
 	// server's process are on one processor or on two, which makes a round trip
 	// half or twice as long, and they stay there for a while; and what others do on
@@ -68,6 +71,8 @@ type Stack struct {
 	Name string
 	Ours bool
 	Open func(ctx context.Context, p Params) (*Running, error)
+	// MaxN is the largest N that the stack is worth waiting for; 0 means any.
+	MaxN int
 }
 
 // Running is an open stack.
@@ -178,6 +183,9 @@ func (o Options) fit(c Case, p Params) (fitted Options, luck bool) {
 		o.Slice /= finer
 		o.Warmup /= finer
 	}
+	if c.Long > 0 && p.N >= c.Long {
+		o.Rounds, o.Warmup = 1, 0
+	}
 	return o, luck
 }
 
@@ -192,6 +200,7 @@ type stacks struct {
 
 func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 	o, luck := o.fit(c, p)
+	c.Stacks = slices.DeleteFunc(slices.Clone(c.Stacks), func(s Stack) bool { return s.MaxN > 0 && p.N > s.MaxN })
 	s := stacks{c: c, p: p, warmup: o.Warmup, open: make([]*Running, len(c.Stacks)), rows: make([]Row, len(c.Stacks))}
 	for i, stack := range c.Stacks {
 		s.rows[i] = Row{Stack: stack.Name, Ours: stack.Ours, Counters: map[string][]float64{}}
@@ -226,7 +235,7 @@ func (s *stacks) start(ctx context.Context, i int) {
 	if row.Err != nil {
 		return
 	}
-	if s.open[i], row.Err = s.c.Stacks[i].Open(ctx, s.p); row.Err == nil {
+	if s.open[i], row.Err = s.c.Stacks[i].Open(ctx, s.p); row.Err == nil && s.warmup > 0 {
 		_, row.Err = slice(ctx, s.open[i], s.p, s.warmup)
 	}
 }

@@ -32,7 +32,7 @@ func Markdown(w io.Writer, tables []Table) {
 				continue
 			}
 			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s |", name, short(Median(r.Rate)), spread(r.Ratio),
-				brief(Median(r.P50)), brief(Median(r.P99)), known("%.1f", Median(r.Allocs)), known("%.0f", Median(r.Bytes)), brief(Median(r.CPU)))
+				brief(Median(r.P50)), brief(Median(r.P99)), known("%.1f", Median(r.Allocs)), known("%.0f", Median(r.Bytes)), used(Median(r.CPU)))
 			for _, name := range names {
 				fmt.Fprintf(w, " %.2f |", Median(r.Counters[name]))
 			}
@@ -47,6 +47,14 @@ func known(format string, f float64) string {
 		return "–"
 	}
 	return fmt.Sprintf(format, f)
+}
+
+// used is processor time, or a dash if it is not known.
+func used(d time.Duration) string {
+	if d == 0 {
+		return "–"
+	}
+	return brief(d)
 }
 
 func firstLine(s string) string {

@@ -32,6 +32,7 @@ async function main() {
   const server = app.listen(0, '127.0.0.1', () => {
     if (cluster.isPrimary) console.log(`127.0.0.1:${server.address().port}`);
   });
+  server.keepAliveTimeout = 60_000; // a connection rests while the other stacks work, and 5 s is Node's default
   if (cluster.isPrimary) process.stdin.resume().on('end', () => process.exit(0));
 }
 
