@@ -86,3 +86,67 @@ func ExampleChecker_Heartbeat() {
 	fmt.Println(checks.Alive())
 	// Output: true
 }
+
+// How one check runs, and what it shows to those who may see everything.
+func ExampleChecker_Add() {
+	quiet := slog.New(slog.DiscardHandler)
+	checks, err := health.New(health.Config{}, health.WithLogger(quiet),
+		health.WithObserver(func(e health.Event) { fmt.Println(e.Check, e.To) })) // the place for metrics
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	type numbers struct{ MaxConns, AcquiredConns int }
+	checks.Add("postgres", func(context.Context) error { return nil },
+		health.Every(30*time.Second), health.Timeout(time.Second),
+		health.Thresholds(3, 2),                              // fails after 3 failures, passes after 2 successes
+		health.Details(func() any { return numbers{20, 5} }), // pool.Stats()
+		health.Gauges(func() []health.Gauge { return []health.Gauge{{Name: "queue", Value: 3, Max: 10}} }),
+		health.Advise(func() []string { return []string{"DB_POOL_MAX: 20 is plenty"} })) // pool.Advice
+	checks.Add("report", func(context.Context) error { return nil }, health.OnDemand(time.Minute)) // when somebody asks
+	ctx := context.Background()
+	fmt.Println(checks.Start(ctx))
+	r := checks.Report(ctx)
+	fmt.Println(r.Checks[0].Name, len(r.Checks[0].Gauges), r.Checks[0].Advice)
+	fmt.Println(checks.Stop(ctx))
+	// Output:
+	// postgres pass
+	// <nil>
+	// report pass
+	// postgres 2 [DB_POOL_MAX: 20 is plenty]
+	// <nil>
+}
+
+// Ready follows the checks, the phase, and the host's own word.
+func ExampleChecker_SetPhase() {
+	checks, stop := started(func(c *health.Checker) {
+		c.Add("migrations", func(context.Context) error { return nil }, health.ForStartup()) // has to pass once
+	})
+	defer stop()
+	ready := func() bool { return checks.Report(context.Background()).Ready }
+	fmt.Println(ready())
+	checks.SetReady(false) // the host wants no requests for a while
+	fmt.Println(ready())
+	checks.SetReady(true)
+	checks.SetPhase(health.Draining) // lifecycle.OnState does this
+	fmt.Println(ready())
+	// Output:
+	// true
+	// false
+	// false
+}
+
+// Messages for those who may see everything, without what they need not know.
+func ExampleWithRedactor() {
+	checks, stop := started(func(c *health.Checker) {
+		c.Add("postgres", func(context.Context) error { return errors.New("dial tcp 10.0.0.7:5432: refused") })
+	})
+	defer stop()
+	h := health.Handler(checks,
+		health.WithLevel(func(*http.Request) health.Level { return health.LevelEverything }),
+		health.WithRedactor(func(_ string, err error) string { return strings.ReplaceAll(err.Error(), "10.0.0.7", "db") }))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ready/postgres?format=text", http.NoBody))
+	fmt.Println(strings.Contains(w.Body.String(), "dial tcp db:5432: refused"))
+	// Output: true
+}
