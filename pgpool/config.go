@@ -3,6 +3,7 @@ package pgpool
 import (
 	"cmp"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,6 +139,7 @@ func (p *Pool) String() string { return "pgpool.Pool" + p.cfg.String() }
 func (p *Pool) GoString() string { return p.String() }
 
 func (c Config) withDefaults() Config {
+	c.ReplicaURLs = slices.Clone(c.ReplicaURLs)
 	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
 	c.MinConns = max(cmp.Or(c.MinConns, min(DefaultMinConns, c.MaxConns)), 0)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)

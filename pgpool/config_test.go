@@ -87,3 +87,24 @@ func TestConfigDefaultsAndSecrets(t *testing.T) {
 		t.Errorf("Config is shown as %s", s)
 	}
 }
+
+// TestConfigIsACopy changes what New was given, and what Config returned.
+func TestConfigIsACopy(t *testing.T) {
+	t.Parallel()
+	const replica = "postgres://u@127.0.0.1:1/replica"
+	cfg := pgpool.Config{URL: "postgres://u@127.0.0.1:1/db", ReplicaURLs: []string{replica}}
+	p, err := pgpool.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Stop(t.Context())
+	cfg.URL, cfg.ReplicaURLs[0] = "changed", "changed"
+	got := p.Config()
+	if got.URL == "changed" || got.ReplicaURLs[0] != replica {
+		t.Errorf("the pool's config changed with the caller's: %v", got)
+	}
+	got.ReplicaURLs[0] = "changed"
+	if now := p.Config().ReplicaURLs[0]; now != replica {
+		t.Errorf("the pool's config changed with what Config returned: %v", now)
+	}
+}

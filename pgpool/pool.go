@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,7 +208,11 @@ func (n *node) pingAside(ctx context.Context) error {
 
 // Config returns the settings in effect, defaults filled in. Its URL is what
 // was given.
-func (p *Pool) Config() Config { return p.cfg }
+func (p *Pool) Config() Config {
+	cfg := p.cfg
+	cfg.ReplicaURLs = slices.Clone(cfg.ReplicaURLs)
+	return cfg
+}
 
 // Pgx returns the pgxpool.Pool of the primary, for libraries that want one. It
 // is shared: do not close or reset it. It is usable from New until Stop. Its
