@@ -4,9 +4,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/sessions"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
@@ -73,38 +77,68 @@ func TestRotationDoesNotUndoLogin(t *testing.T) {
 }
 
 // TestMoveTakesWritesAlong: what another process wrote before the ID changed is
-// under the new one, after Regenerate and after a login.
+// under the new one, after Regenerate and after a login; if it ended the session
+// there is no new one.
 func TestMoveTakesWritesAlong(t *testing.T) {
 	t.Parallel()
-	redis := rediscachetest.Start(t)
-	m, elsewhere := open(t, dial(t, redis), session.Config{}), app(t, open(t, dial(t, redis), session.Config{}))
+	pair := func(t *testing.T, open func() *session.Manager) { t.Helper(); moveTakesWritesAlong(t, open(), open()) }
+	t.Run("Redis", func(t *testing.T) {
+		t.Parallel()
+		url := rediscachetest.Start(t)
+		pair(t, func() *session.Manager { return open(t, dial(t, url), session.Config{}) })
+	})
+	t.Run("Gorilla", func(t *testing.T) {
+		t.Parallel()
+		key := []byte("0123456789abcdef0123456789abcdef")
+		files := sessions.NewFilesystemStore(t.TempDir(), key)
+		files.MaxLength(1 << 20)
+		pair(t, func() *session.Manager { return open(t, nil, session.Config{}, session.WithGorillaStore(files)) })
+	})
+	t.Run("ExpressOnCluster", func(t *testing.T) { // where one script cannot move it
+		t.Parallel()
+		c := rediscachetest.StartCluster(t)
+		pair(t, func() *session.Manager {
+			client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+			t.Cleanup(func() { _ = client.Close() })
+			return open(t, client, session.Config{}, session.WithExpressSessions(session.ExpressConfig{}))
+		})
+	})
+}
+
+func moveTakesWritesAlong(t *testing.T, m, other *session.Manager) {
+	t.Helper()
+	elsewhere := app(t, other)
 	routes := appRoutes()
 	meanwhile := func(r *http.Request) {
-		if code, _, _ := raw(t, elsewhere+"/set?k="+r.FormValue("k")+"&v=there", r.Header.Get("Cookie")); code != http.StatusOK {
-			t.Errorf("the write meanwhile got %d", code)
+		_ = session.From(r.Context()).UserID() // loaded
+		if code, _, _ := raw(t, elsewhere+r.FormValue("do"), r.Header.Get("Cookie")); code != http.StatusOK {
+			t.Errorf("the request meanwhile got %d", code)
 		}
 	}
 	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
-		s := session.From(r.Context())
-		_ = s.UserID() // loaded
 		meanwhile(r)
-		if err := s.Regenerate(); err != nil {
+		if err := session.From(r.Context()).Regenerate(); err != nil {
 			t.Error(err)
 		}
 	}
 	routes["/relogin"] = func(_ http.ResponseWriter, r *http.Request) {
-		_ = session.From(r.Context()).UserID()
 		meanwhile(r)
 		if err := session.SetAuthenticated(r.Context(), "ada", nil); err != nil {
 			t.Error(err)
 		}
 	}
 	b := newBrowser(t, serve(t, m, routes))
+	do := func(path, meanwhile string) string { return path + "?do=" + url.QueryEscape(meanwhile) }
 	b.want("/set?k=a&v=1", 200, "")
-	b.want("/regenerate?k=b", 200, "")
-	b.want("/relogin?k=c", 200, "")
+	b.want(do("/regenerate", "/set?k=b&v=there"), 200, "")
+	b.want(do("/relogin", "/set?k=c&v=there"), 200, "")
 	b.want("/get?k=a", 200, "1")
 	b.want("/get?k=b", 200, "there")
 	b.want("/get?k=c", 200, "there")
 	b.want("/me", 200, "ada")
+	b.want(do("/regenerate", "/logout"), 200, "")
+	b.want("/me", 401, "nobody")
+	b.want("/login?u=ada", 200, "")
+	b.want(do("/relogin", "/logout"), 200, "")
+	b.want("/me", 200, "ada") // who logs in is in, whatever became of the session before
 }

@@ -1,0 +1,72 @@
+package session_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/pedro-go/pedro/internal/faultproxy"
+	"github.com/pedro-go/pedro/rediscache/rediscachetest"
+	"github.com/pedro-go/pedro/session"
+)
+
+// TestPartition: one process is cut off from Redis and goes on with sessions
+// that another one ends meanwhile. What was ended stays ended, and a login made
+// on the far side stands.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	proxy := faultproxy.Start(t, s.Addr())
+	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
+	routes := appRoutes()
+	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
+		if err := session.From(r.Context()).Regenerate(); err != nil {
+			t.Error(err)
+		}
+	}
+	cutOff, other := serve(t, m, routes), app(t, open(t, dial(t, s.URL()), session.Config{}))
+	writes := map[string]string{"writer": "/set?k=a&v=late", "mover": "/regenerate", "twice": "/regenerate", "stayer": "/set?k=a&v=late", "switcher": "/login?u=eve"}
+	browsers := map[string]*browser{}
+	for name := range writes {
+		b := newBrowser(t, cutOff)
+		b.want("/set?k=a&v=1", 200, "")
+		b.want("/login?u="+name, 200, "")
+		browsers[name] = b
+	}
+	proxy.Blackhole()
+	for name, path := range writes {
+		b := browsers[name]
+		before := b.cookies()
+		b.want(path, 200, "")
+		if name == "twice" {
+			b.want("/regenerate", 200, "")
+		}
+		if name != "stayer" {
+			if code, _, _ := raw(t, other+"/logout", before); code != 200 {
+				t.Errorf("%s: the logout at the other process got %d", name, code)
+			}
+		}
+	}
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "in step again", func() bool { s := m.Stats(); return s.FallbackSince.IsZero() && s.Waiting == 0 })
+	for name, b := range browsers {
+		for _, base := range []string{cutOff, other} {
+			b.base = base
+			switch name {
+			case "stayer":
+				b.want("/me", 200, name)
+				b.want("/get?k=a", 200, "late")
+			case "switcher":
+				b.want("/me", 200, "eve")
+			default:
+				if code, body := b.get("/me"); code != http.StatusUnauthorized {
+					t.Errorf("%s at %s: got %d %q, want 401", name, base, code, body)
+				}
+			}
+		}
+	}
+	if n := m.Stats().LateWrites; n != 3 {
+		t.Errorf("%d late writes, want those of the writer and the movers", n)
+	}
+}
