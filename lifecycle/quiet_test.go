@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -43,13 +44,18 @@ func (p *pipes) dial() *rawConn {
 }
 
 // TestQuietTime shows from when the quiet time counts: from the beginning of
-// the stop, however long ago the last request was, and anew from each request
-// that comes after that.
+// the stop, however long ago the last request was, and anew from the end of each
+// request that comes after that. Without connections there is none.
 func TestQuietTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ln := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		s := lifecycle.Server(&http.Server{Handler: http.HandlerFunc(hello)}, lifecycle.WithListener(ln), lifecycle.WithQuiet(time.Second))
+		s := lifecycle.Server(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				time.Sleep(3 * time.Second)
+			}
+			hello(w, r)
+		})}, lifecycle.WithListener(ln), lifecycle.WithQuiet(time.Second))
 		if err := s.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -66,15 +72,45 @@ func TestQuietTime(t *testing.T) {
 			}
 			stopped <- time.Since(began)
 		}()
-		for i, c := range conns[:2] {
+		for i, path := range []string{"/slow", "/"} {
 			time.Sleep(900 * time.Millisecond)
-			if resp, body := c.get(t, "/"); body != "hello" || !resp.Close {
+			if resp, body := conns[i].get(t, path); body != "hello" || !resp.Close {
 				t.Errorf("request %d after the stop began: %q, close %v, want the answer and a close", i+1, body, resp.Close)
 			}
 		}
-		if took := <-stopped; took != 2800*time.Millisecond {
-			t.Errorf("Stop took %v, want a second after the last request", took)
+		if took := <-stopped; took != 5800*time.Millisecond {
+			t.Errorf("Stop took %v, want a second after the end of the last request", took)
 		}
 		_ = conns[2].Close()
+
+		unused := lifecycle.Server(&http.Server{}, lifecycle.WithListener(&pipes{done: make(chan struct{})}), lifecycle.WithQuiet(time.Second))
+		began = time.Now()
+		if err := errors.Join(unused.Start(t.Context()), unused.Stop(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Stop without connections took %v, want none", took)
+		}
 	})
+}
+
+// TestLateHook: net/http may report a state of a connection that is closed.
+func TestLateHook(t *testing.T) {
+	t.Parallel()
+	conns := make(chan net.Conn, 1)
+	srv := &http.Server{Handler: http.HandlerFunc(hello), ConnState: func(c net.Conn, to http.ConnState) {
+		if to == http.StateNew {
+			conns <- c
+		}
+	}}
+	s := startServer(t, srv)
+	client := dial(t, s)
+	client.get(t, "/")
+	conn := <-conns
+	_ = client.Close()
+	eventually(t, "the connection to be gone", func() bool { return s.Conns() == lifecycle.Conns{} })
+	srv.ConnState(conn, http.StateActive)
+	if got := s.Conns(); got != (lifecycle.Conns{}) {
+		t.Errorf("a late report entered the connection again: %+v", got)
+	}
 }
