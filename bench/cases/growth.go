@@ -34,11 +34,12 @@ func (s *Servers) Growth() []harness.Case {
 		{
 			Name: "growth/sessions",
 			About: "So many users log in, one after the other on 32 connections, and all stay; counted in sessions. Memory is Redis' and the server process', for each " +
-				"session that there then is: a million take a million times as much.",
+				"session that there then is.",
 			Params: sizes(sessionCallers, 2_000, 20_000),
 			Rounds: 1,
 			Stacks: s.crowds([]string{"gorilla", "scs", "pedro", "pedro-local", "express"}),
 		},
+		s.millionSessions(),
 	}
 }
 
