@@ -229,6 +229,52 @@ func TestSentinelFailover(t *testing.T) {
 	warm(t, near, "k")
 }
 
+// All Sentinels are gone and the master lives: who has connections to it goes on.
+func TestSentinelsGone(t *testing.T) {
+	t.Parallel()
+	alone(t)
+	set, ctx := rediscachetest.StartSentinel(t), t.Context()
+	c := open(t, rediscache.Config{Addrs: set.Addrs(), MasterName: set.MasterName(), Required: true})
+	n := rediscache.Of[int](c, "n")
+	if err := n.Set(ctx, "k", 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range set.Sentinels() {
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed, slowest := 0, time.Duration(0)
+	for i := range 200 {
+		began := time.Now()
+		err := n.Set(ctx, "k", i)
+		if v, e := n.Get(ctx, "k"); err == nil && (e != nil || v != i) {
+			t.Errorf("Get = %d and %v, want %d", v, e, i)
+		}
+		slowest = max(slowest, time.Since(began))
+		if err != nil {
+			failed++
+			t.Log(err)
+		}
+	}
+	for _, s := range set.Nodes() {
+		_, _ = s.Do(ctx, "CLIENT", "KILL", "TYPE", "normal")
+	}
+	_, cut := n.Get(ctx, "k")
+	t.Logf("%d of 200 pairs of calls failed, slowest %v; with its connections cut: %v", failed, slowest, cut)
+	for _, s := range set.Sentinels() {
+		if err := s.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := time.Now()
+	eventually(t, "back", func() bool { _, err := n.Get(ctx, "k"); return err == nil })
+	t.Logf("back %v after the sentinels", time.Since(back))
+	if failed > 0 {
+		t.Errorf("%d of 200 calls on connections that stood failed, want 0", failed)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	ca, err := devservices.NewCA(t.TempDir())
