@@ -188,8 +188,10 @@ func load() string {
 func preamble(b *strings.Builder, o harness.Options, before string) {
 	fmt.Fprintf(b, `# Benchmarks
 
-Made by `+"`make bench`"+`: %d rounds, in which the stacks of a case take turns in slices of %v. The ratio is to the first row,
-within each round; what is quoted is the median, with the least and the most. Every answer is checked. On a machine that
+Made by `+"`make bench`"+`: %d rounds, in which the stacks of a case take turns in slices of %v, in an order of chance. The ratio is to the first row,
+within each round; what is quoted is the median, with the least and the most. With one caller of a server there are three times
+as many rounds, a third as long, each with new connections, and the rate is that of the fastest nine tenths of the calls: which
+processor the server is put on, and who else runs there, would decide otherwise. Every answer is checked. On a machine that
 others use too, absolute rates mean little; ratios hold. Servers and clients share the processors. Latency is what a proxy
 adds to a round trip at least: timers make it somewhat more. Commands inside a Redis script are counted too.
 
