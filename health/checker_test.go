@@ -212,6 +212,7 @@ func TestHungCheck(t *testing.T) {
 		if after := runtime.NumGoroutine(); after > before+2 { // other tests run beside it
 			t.Logf("goroutines: %d before, %d after", before, after)
 		}
+		hung := calls.Load()
 		close(release)
 		returned := time.Now()
 		for state(t, c, "hung").Status != health.Pass {
@@ -220,7 +221,7 @@ func TestHungCheck(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		t.Logf("known to hang after %v, %d call in 100 s, known to pass %v after its return", took, calls.Load(), time.Since(returned))
+		t.Logf("known to hang after %v, %d call in 100 s, known to pass %v after its return", took, hung, time.Since(returned))
 	})
 }
 

@@ -89,7 +89,7 @@ func TestLostRepliesOfQueries(t *testing.T) {
 			}
 			// The first row may have reached the caller of Query before the cut.
 			if name != "Query" && name != "QueryRow" || c.writes {
-				if c.writes != (err != nil) {
+				if c.writes != (err != nil) || pgpool.Code(err) == "25006" { // which only the repetition met
 					t.Errorf("%s %s: %v", name, c.sql, err)
 				}
 			}
