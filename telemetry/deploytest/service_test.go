@@ -40,7 +40,8 @@ type service struct {
 
 const conns = 4
 
-func startService(t *testing.T) *service {
+// startService starts it all; databaseURL says how it reaches PostgreSQL.
+func startService(t *testing.T, databaseURL func(*devservices.Postgres) string) *service {
 	t.Helper()
 	program(t, "prometheus", getPrometheus) // before anything is started in vain
 	s := &service{postgres: pgpooltest.StartServer(t), redis: rediscachetest.StartServer(t)}
@@ -54,7 +55,7 @@ func startService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	s.Host, err = host.New(host.Config{
-		DB:       pgpool.Config{URL: s.postgres.URL(), ReplicaURLs: []string{s.replica.URL()}, MaxConns: conns, ConnectTimeout: 2 * time.Second},
+		DB:       pgpool.Config{URL: databaseURL(s.postgres), ReplicaURLs: []string{s.replica.URL()}, MaxConns: conns, ConnectTimeout: 2 * time.Second},
 		Redis:    rediscache.Config{URL: s.redis.URL()},
 		Sessions: session.Config{Secrets: []string{strings.Repeat("0123456789abcdef", 2)}},
 	}, tel, metrics)
