@@ -111,7 +111,8 @@ func bare(tb testing.TB, url string) *pgxpool.Pool {
 // warm opens n connections, and leaves them idle.
 func warm(tb testing.TB, raw *pgxpool.Pool, n int) {
 	tb.Helper()
-	for open := 0; open < n; {
+	var good []*pgxpool.Conn
+	for len(good) < n {
 		conn, err := raw.Acquire(context.Background())
 		if err != nil {
 			tb.Fatal(err)
@@ -120,8 +121,10 @@ func warm(tb testing.TB, raw *pgxpool.Pool, n int) {
 			conn.Release()
 			continue
 		}
-		defer conn.Release()
-		open++
+		good = append(good, conn)
+	}
+	for _, conn := range good {
+		conn.Release()
 	}
 }
 
