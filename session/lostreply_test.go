@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,7 +66,7 @@ func TestLostReplyUnderOthers(t *testing.T) {
 	s := rediscachetest.StartServer(t)
 	proxy := faultproxy.Start(t, s.Addr(), faultproxy.Redis())
 	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{Timeout: 10 * time.Second})
-	there := app(t, open(t, dial(t, s.URL()), session.Config{}))
+	there := app(t, open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}))
 	b := newBrowser(t, app(t, m))
 	b.want("/set?k=a&v=1", 200, "")
 	b.want("/count", 200, "")
@@ -89,5 +91,40 @@ func TestLostReplyUnderOthers(t *testing.T) {
 	b.want("/get?k=b", 200, "2")
 	if !lost.Load() {
 		t.Error("no reply was lost")
+	}
+}
+
+// TestLateArrival: a save that nobody answered reaches Redis after all, when
+// what it set has been deleted again here. It must not come back by that.
+func TestLateArrival(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	m := open(t, dial(t, s.URL()), session.Config{})
+	routes := appRoutes()
+	routes["/delete"] = func(_ http.ResponseWriter, r *http.Request) {
+		session.From(r.Context()).Delete(r.FormValue("k"))
+	}
+	base := serve(t, m, routes)
+	there := app(t, open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}))
+	for name, b := range map[string]*browser{"known": newBrowser(t, base), "new": newBrowser(t, base)} {
+		if name == "known" {
+			b.want("/set?k=first&v=1", 200, "")
+		}
+		if err := s.Pause(); err != nil { // what is sent now waits for the return
+			t.Fatal(err)
+		}
+		b.want("/set?k=x&v=1", 200, "")
+		b.want("/set?k=y&v=1", 200, "")
+		b.want("/delete?k=x", 200, "")
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "in step again", func() bool { s := m.Stats(); return s.FallbackSince.IsZero() && s.Waiting == 0 })
+		for _, at := range []string{base, there} {
+			b.base = at
+			if _, keys := b.get("/keys"); !strings.Contains(keys, "y") || strings.Contains(keys, "x") {
+				t.Errorf("%s: keys %q, want y and not x", name, keys)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/pedro-go/pedro/internal/faultproxy"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
@@ -23,7 +24,9 @@ func TestPartition(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	cutOff, other := serve(t, m, routes), app(t, open(t, dial(t, s.URL()), session.Config{}))
+	// The other process has time: were it slow it would take Redis for away, and
+	// end sessions in its own memory first.
+	cutOff, other := serve(t, m, routes), app(t, open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}))
 	writes := map[string]string{"writer": "/set?k=a&v=late", "mover": "/regenerate", "twice": "/regenerate", "stayer": "/set?k=a&v=late", "switcher": "/login?u=eve"}
 	browsers := map[string]*browser{}
 	for name := range writes {
@@ -32,6 +35,7 @@ func TestPartition(t *testing.T) {
 		b.want("/login?u="+name, 200, "")
 		browsers[name] = b
 	}
+	eventually(t, "all is in Redis", func() bool { s := m.Stats(); return s.FallbackSince.IsZero() && s.Waiting == 0 })
 	proxy.Blackhole()
 	for name, path := range writes {
 		b := browsers[name]
