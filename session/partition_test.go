@@ -27,7 +27,7 @@ func TestPartition(t *testing.T) {
 	// The other process has time: were it slow it would take Redis for away, and
 	// end sessions in its own memory first.
 	cutOff, other := serve(t, m, routes), app(t, open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}))
-	writes := map[string]string{"writer": "/set?k=a&v=late", "mover": "/regenerate", "twice": "/regenerate", "stayer": "/set?k=a&v=late", "switcher": "/login?u=eve"}
+	writes := map[string]string{"writer": "/set?k=a&v=late", "mover": "/regenerate", "twice": "/regenerate", "stayer": "/set?k=a&v=late", "switcher": "/login?u=eve", "leaver": "/regenerate"}
 	browsers := map[string]*browser{}
 	for name := range writes {
 		b := newBrowser(t, cutOff)
@@ -36,6 +36,7 @@ func TestPartition(t *testing.T) {
 		browsers[name] = b
 	}
 	eventually(t, "all is in Redis", func() bool { s := m.Stats(); return s.FallbackSince.IsZero() && s.Waiting == 0 })
+	var left string
 	proxy.Blackhole()
 	for name, path := range writes {
 		b := browsers[name]
@@ -44,7 +45,12 @@ func TestPartition(t *testing.T) {
 		if name == "twice" {
 			b.want("/regenerate", 200, "")
 		}
-		if name != "stayer" {
+		switch name {
+		case "stayer":
+		case "leaver": // with a new ID that Redis has not seen; the one before must end too
+			b.want("/logout", 200, "")
+			left = before
+		default:
 			if code, _, _ := raw(t, other+"/logout", before); code != 200 {
 				t.Errorf("%s: the logout at the other process got %d", name, code)
 			}
@@ -68,6 +74,11 @@ func TestPartition(t *testing.T) {
 					t.Errorf("%s at %s: got %d %q, want 401", name, base, code, body)
 				}
 			}
+		}
+	}
+	for _, base := range []string{cutOff, other} {
+		if code, _, _ := raw(t, base+"/me", left); code != http.StatusUnauthorized {
+			t.Errorf("the ID before the one that was logged out, at %s: got %d, want 401", base, code)
 		}
 	}
 	if n := m.Stats().LateWrites; n != 3 {
