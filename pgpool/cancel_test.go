@@ -179,7 +179,8 @@ func TestImpatientCallersDoNotStarveOthers(t *testing.T) {
 	before := p.Stats()
 	ours := storm(
 		func(ctx context.Context) error { _, err := p.Exec(ctx, short); return err },
-		func(ctx context.Context) error { _, err := p.Exec(ctx, long); return err })
+		func(ctx context.Context) error { _, err := p.Exec(ctx, long); return err },
+	)
 	after := p.Stats()
 	cancelled, opened := after.Cancelled-before.Cancelled, after.Opened-before.Opened
 	t.Logf("%v, while %d were cancelled: %d connections opened anew", ours, cancelled, opened)
@@ -200,7 +201,8 @@ func TestImpatientCallersDoNotStarveOthers(t *testing.T) {
 	warm(t, raw, int(pgpool.DefaultMaxConns))
 	theirs := storm(
 		func(ctx context.Context) error { _, err := raw.Exec(ctx, short); return err },
-		func(ctx context.Context) error { _, err := raw.Exec(ctx, long); return err })
+		func(ctx context.Context) error { _, err := raw.Exec(ctx, long); return err },
+	)
 	t.Logf("bare pgxpool: %v, %d connections opened anew", theirs, raw.Stat().NewConnsCount()-int64(pgpool.DefaultMaxConns))
 	mustExec(t, p, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'bare'") // or its Close waits for each
 }

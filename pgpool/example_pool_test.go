@@ -40,7 +40,8 @@ func ExamplePool() {
 
 	rows, err := pool.Query(ctx, "select name from patients order by name")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	fmt.Println(names, err)
@@ -178,12 +179,14 @@ func ExampleWithLeakDetection() {
 		return
 	}
 	if err := pool.Start(ctx); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = pool.Stop(ctx) }()
 	rows, err := pool.Query(ctx, "select 1")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer rows.Close() // too late
 	_, err = pool.Exec(ctx, "select 2")
