@@ -105,16 +105,16 @@ func ExampleChecker_Add() {
 		health.Advise(func() []string { return []string{"DB_POOL_MAX: 20 is plenty"} })) // pool.Advice
 	checks.Add("report", func(context.Context) error { return nil }, health.OnDemand(time.Minute)) // when somebody asks
 	ctx := context.Background()
-	fmt.Println(checks.Start(ctx))
+	fmt.Println("start:", checks.Start(ctx))
 	r := checks.Report(ctx)
 	fmt.Println(r.Checks[0].Name, len(r.Checks[0].Gauges), r.Checks[0].Advice)
-	fmt.Println(checks.Stop(ctx))
-	// Output:
+	fmt.Println("stop:", checks.Stop(ctx))
+	// Unordered output:
+	// start: <nil>
 	// postgres pass
-	// <nil>
 	// report pass
 	// postgres 2 [DB_POOL_MAX: 20 is plenty]
-	// <nil>
+	// stop: <nil>
 }
 
 // Ready follows the checks, the phase, and the host's own word.

@@ -80,14 +80,18 @@ func ExampleNew() {
 			signals <- syscall.SIGTERM
 			return nil
 		}),
-		lifecycle.OnState(func(s lifecycle.State) { fmt.Println("state:", s) }), // health's SetPhase
+		lifecycle.OnState(func(s lifecycle.State) { // health's SetPhase
+			fmt.Println("state:", s)
+			if s == lifecycle.StateRunning {
+				signals <- syscall.SIGHUP // from an operator, say; before that there is nothing to reload
+			}
+		}),
 		lifecycle.WithObserver(func(e lifecycle.Event) { fmt.Println("event:", e.Component, e.Phase, e.Err) }))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	g.Add("pool", lifecycle.Funcs{})
-	signals <- syscall.SIGHUP
 	fmt.Println(g.Run(context.Background()), g.State())
 	// Output:
 	// state: starting

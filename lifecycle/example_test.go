@@ -17,7 +17,13 @@ func Example() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
+	running := make(chan struct{})
 	g, err := lifecycle.New(lifecycle.Config{}, lifecycle.WithSignals(), lifecycle.WithLogger(quiet),
+		lifecycle.OnState(func(s lifecycle.State) {
+			if s == lifecycle.StateRunning {
+				close(running)
+			}
+		}),
 		lifecycle.WithDrain(10*time.Millisecond, func() { fmt.Println("not ready any more") }))
 	if err != nil {
 		fmt.Println(err)
@@ -39,7 +45,8 @@ func Example() {
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		fmt.Printf("worker got %s\n", body)
-		cancel() // the end of the example, as SIGTERM would be
+		<-running // the others have started as well
+		cancel()  // the end of the example, as SIGTERM would be
 		<-ctx.Done()
 		return err
 	})

@@ -222,18 +222,17 @@ func (b *batch) run() {
 // release ends the batch. A call without an error of its own gets err.
 func (b *batch) release(err error) {
 	l := b.link
-	n := len(b.calls)
+	l.calls.Add(int64(-len(b.calls)))
+	l.mu.Lock()
+	l.batches--
+	l.dispatchLocked() // those who wait go first: these here have their replies
+	l.mu.Unlock()
 	for _, c := range b.calls {
 		if err != nil {
 			c.err = err
 		}
 		c.done <- struct{}{}
 	}
-	l.calls.Add(int64(-n))
-	l.mu.Lock()
-	l.batches--
-	l.dispatchLocked()
-	l.mu.Unlock()
 }
 
 // fail closes the way: those in the queue are released, and the prober begins.
