@@ -3,11 +3,14 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 
 	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/pedro-go/pedro/health"
 	"github.com/pedro-go/pedro/lifecycle"
@@ -57,4 +60,21 @@ func Example() {
 		return g.Run(ctx)
 	}
 	_ = run
+}
+
+// A router that keeps its patterns to itself, as chi and gorilla/mux do, says
+// which one a request took.
+func ExampleSetRoute() {
+	recorder := tracetest.NewSpanRecorder()
+	t, err := telemetry.New(telemetry.Config{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(recorder))})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler := t.HTTP(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		telemetry.SetRoute(r, "/patients/{id}") // chi.RouteContext(r.Context()).RoutePattern()
+	}))
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/patients/7", http.NoBody))
+	fmt.Println(recorder.Ended()[0].Name())
+	// Output: GET /patients/{id}
 }
