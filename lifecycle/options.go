@@ -97,8 +97,8 @@ func WithSignalSource(c <-chan os.Signal) Option {
 
 // OnReload adds a function that is called at SIGHUP, while the group runs; see
 // [WithSignals]. The hooks are called in order, never two at once; a SIGHUP that
-// arrives meanwhile is served afterwards. An error is logged. The context ends
-// when the group begins to stop. nil does nothing.
+// arrives meanwhile, or while the group starts, is served afterwards. An error
+// is logged. The context ends when the group begins to stop. nil does nothing.
 func OnReload(f func(ctx context.Context) error) Option {
 	return func(o *options) {
 		if f != nil {

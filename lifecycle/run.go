@@ -133,6 +133,11 @@ func (g *Group) reloadLoop(ctx context.Context, hup, over <-chan struct{}) {
 			return
 		case <-hup:
 		}
+		select {
+		case <-over:
+			return
+		case <-g.startDone: // one that comes during the start is served after it
+		}
 		if g.State() != StateRunning {
 			continue
 		}

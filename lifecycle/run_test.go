@@ -270,6 +270,33 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// A SIGHUP that comes while the group starts is not lost: what it tells of may
+// have come after the settings were read.
+func TestReloadDuringStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reloads := 0
+		g, signals := signalled(t, lifecycle.Config{}, lifecycle.OnReload(func(context.Context) error { reloads++; return nil }))
+		started := make(chan struct{})
+		g.Add("a", lifecycle.Funcs{OnStart: func(context.Context) error { <-started; return nil }})
+		done := run(t.Context(), g)
+		signals <- syscall.SIGHUP
+		synctest.Wait()
+		if reloads != 0 {
+			t.Errorf("%d reloads before the group ran", reloads)
+		}
+		close(started)
+		synctest.Wait()
+		if reloads != 1 {
+			t.Errorf("%d reloads, want the one that was asked for during the start", reloads)
+		}
+		signals <- syscall.SIGTERM
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
 func TestSignalStorm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
