@@ -64,7 +64,7 @@ var faults = []fault{
 		end:   func(ctx context.Context, h *host) error { return h.postgres.Restart(ctx) },
 	},
 	{
-		name: "postgres restarted", target: "postgres",
+		name: "postgres restarted", target: "postgres", breaks: "postgres", verb: "fail",
 		begin: func(ctx context.Context, h *host) error { return h.postgres.Stop(ctx) },
 		end:   func(ctx context.Context, h *host) error { return h.postgres.Restart(ctx) },
 	},
