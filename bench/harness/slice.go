@@ -1,0 +1,141 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pedro-go/pedro/internal/histogram"
+)
+
+// slice lets a stack work for a while.
+func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurement, error) {
+	runtime.GC()
+	before, err := look(r)
+	if err != nil {
+		return measurement{}, err
+	}
+	work := r.Slice
+	if work == nil {
+		work = r.call
+	}
+	sample, err := work(ctx, max(p.Callers, 1), d)
+	if err != nil {
+		return measurement{}, err
+	}
+	after, err := look(r)
+	if err != nil {
+		return measurement{}, err
+	}
+	m := measurement{
+		Sample: sample,
+		used: Usage{
+			CPU:    after.used.CPU - before.used.CPU,
+			Allocs: after.used.Allocs - before.used.Allocs,
+			Bytes:  after.used.Bytes - before.used.Bytes,
+		},
+		counters: map[string]float64{},
+	}
+	for name, n := range after.counters {
+		m.counters[name] = n - before.counters[name]
+	}
+	return m, context.Cause(ctx)
+}
+
+// call calls Do for a while, and at least once a caller.
+func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sample, error) {
+	burst := max(r.Burst, 1)
+	var h histogram.Histogram
+	var calls atomic.Int64
+	var failure atomic.Pointer[error]
+	var each []time.Duration // of one caller
+	start := time.Now()
+	end := start.Add(d)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for i := 0; failure.Load() == nil && ctx.Err() == nil; i += burst {
+				began := time.Now()
+				if i > 0 && began.After(end) {
+					return
+				}
+				for k := range burst {
+					if err := r.Do(ctx, caller, i+k); err != nil {
+						first := err // what is pointed to is allocated, and err is for each call
+						failure.CompareAndSwap(nil, &first)
+						return
+					}
+				}
+				took := time.Since(began)
+				h.Observe(took / time.Duration(burst))
+				if callers == 1 {
+					each = append(each, took)
+				}
+				calls.Add(int64(burst))
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(start)
+	if err := failure.Load(); err != nil {
+		return Sample{}, *err
+	}
+	weight := r.Weight
+	if weight == 0 {
+		weight = 1
+	}
+	latency := h.Snapshot()
+	return Sample{
+		Units:   float64(calls.Load()) * weight,
+		Elapsed: elapsed,
+		P50:     latency.Quantile(0.5),
+		P99:     latency.Quantile(0.99),
+		Fast:    fast(each, float64(burst)*weight),
+	}, nil
+}
+
+// fast is the rate of the fastest nine tenths of the calls, 0 of none.
+func fast(each []time.Duration, weight float64) float64 {
+	slices.Sort(each)
+	each = each[:(len(each)*9+9)/10]
+	var sum time.Duration
+	for _, d := range each {
+		sum += d
+	}
+	if sum <= 0 {
+		return 0
+	}
+	return float64(len(each)) * weight / sum.Seconds()
+}
+
+// moment is what the process and the stack have used so far.
+type moment struct {
+	used     Usage
+	counters map[string]float64
+}
+
+func look(r *Running) (moment, error) {
+	var m moment
+	if r.Counters != nil {
+		m.counters = r.Counters()
+	}
+	if r.Usage != nil {
+		var err error
+		m.used, err = r.Usage()
+		return m, err
+	}
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	m.used.Allocs, m.used.Bytes = float64(mem.Mallocs), float64(mem.TotalAlloc)
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return m, fmt.Errorf("getrusage: %w", err)
+	}
+	m.used.CPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return m, nil
+}
