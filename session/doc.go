@@ -35,9 +35,9 @@
 // logged in and keeps using it, every [Config].RegenerateEvery; parallel requests
 // agree on that ID, and the one before leads to the same session for
 // [Config].RegenerateGrace. Before the login the ID stays: a response with a new
-// one that arrived after the login's would log the user out. It ends by a logout, a revocation ([Manager.Revoke],
-// [Manager.RevokeUser], [Manager.RevokeAll]), after [Config].IdleTimeout
-// without use, or [Config].Lifetime after its login. The cookie holds an ID and
+// one that arrived after the login's would log the user out. It ends by a
+// logout, a revocation ([Manager.Revoke], [Manager.RevokeUser],
+// [Manager.RevokeAll]), after [Config].IdleTimeout without use, or [Config].Lifetime after its login. The cookie holds an ID and
 // a signature; all else is in Redis, under a hash of the ID, encrypted with a
 // key of the ID and the secret. docs/asvs.md goes through OWASP's requirements.
 //
