@@ -136,6 +136,7 @@ func TestDrainAnnouncesTheClose(t *testing.T) {
 			t.Fatal("a response before Drain closes the connection")
 		}
 	}
+	eventually(t, "both connections to be idle", func() bool { return s.Conns() == lifecycle.Conns{Idle: 2} })
 	s.Drain()
 	resp, body := c.get(t, "/")
 	if !resp.Close || body != "hello" {

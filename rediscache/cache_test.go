@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pedro-go/pedro/devservices"
+	"github.com/pedro-go/pedro/internal/ports"
 	"github.com/pedro-go/pedro/rediscache"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 )
@@ -198,10 +199,10 @@ func TestACL(t *testing.T) {
 // closedPort returns an address at which nobody listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(port.Release)
+	return port.Addr()
 }

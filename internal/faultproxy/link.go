@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type link struct {
 	conns  [2]net.Conn // by the direction that reads from it: the client's first
 	once   sync.Once
 	gone   chan struct{} // closed when the link is over
+	parted atomic.Bool   // one side has been cut off, and the other is still to get its last message
 }
 
 // parcel is a message on its way.
@@ -33,7 +35,7 @@ const (
 	goesOn    ending = iota
 	ends             // the sender has closed its side
 	isCut            // both sides are reset
-	senderCut        // the sender is reset, the receiver sees the end
+	senderCut        // the sender is reset before the parcel goes on, the receiver sees the end after it
 )
 
 // inFlight is how many parcels a stream holds while they are delayed. At 64 kB each that is more than any kernel buffers.
@@ -169,7 +171,14 @@ func (l *link) write(dir Direction, queue <-chan parcel) {
 		case <-l.gone:
 			return
 		}
-		if !l.sleep(time.Until(p.due)) || !l.gate(dir) || !w.write(p.data) {
+		if !l.sleep(time.Until(p.due)) || !l.gate(dir) {
+			return
+		}
+		if p.then == senderCut { // first, or the answer to the message could come through
+			l.parted.Store(true)
+			reset(l.conns[dir])
+		}
+		if !w.write(p.data) {
 			return
 		}
 		switch p.then {
@@ -183,11 +192,7 @@ func (l *link) write(dir Direction, queue <-chan parcel) {
 			l.cut()
 			return
 		case senderCut:
-			l.once.Do(func() {
-				close(l.gone)
-				reset(l.conns[dir])
-				_ = to.Close()
-			})
+			l.over(func(c net.Conn) { _ = c.Close() })
 			return
 		}
 	}
@@ -255,7 +260,9 @@ func (t *throttle) write(data []byte) bool {
 			n = int(min(int64(n), limit-t.sent))
 		}
 		if _, err := t.to.Write(data[:n]); err != nil {
-			t.link.cut()
+			if !t.link.parted.Load() {
+				t.link.cut()
+			}
 			return false
 		}
 		data, t.sent = data[n:], t.sent+int64(n)

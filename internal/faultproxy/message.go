@@ -30,7 +30,8 @@ const (
 	Drop
 	// Cut loses it and resets the connection on both sides, after what came before it has been handed on.
 	Cut
-	// PassThenCut hands it on and then cuts the sender off by a reset; the receiver sees an orderly end after the message.
+	// PassThenCut cuts the sender off by a reset and hands the message on, so that no answer to it can come through; the
+	// receiver sees an orderly end after it.
 	PassThenCut
 	// Stall loses it and everything after it in this direction, while the connection stays open.
 	Stall

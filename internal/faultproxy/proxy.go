@@ -20,7 +20,7 @@ type Proxy struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	listener net.Listener // nil while connections are refused
+	listener *net.TCPListener // nil while connections are refused
 	links    map[*link]bool
 	accepted int
 	closed   bool
@@ -168,7 +168,7 @@ func (p *Proxy) Refuse() error {
 	if l == nil {
 		return nil
 	}
-	if err := l.Close(); err != nil {
+	if err := ports.Close(l); err != nil {
 		return fmt.Errorf("faultproxy: %w", err)
 	}
 	return nil
@@ -185,7 +185,7 @@ func (p *Proxy) Heal() error {
 	if p.listener != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp4", p.Addr()) //nolint:noctx // needs no name looked up
+	l, err := p.port.Listen()
 	if err != nil {
 		return fmt.Errorf("faultproxy: %w", err)
 	}

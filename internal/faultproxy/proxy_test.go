@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pedro-go/pedro/internal/faultproxy"
+	"github.com/pedro-go/pedro/internal/ports"
 )
 
 // echo is a server that sends back what it gets. It returns its address and how many bytes it got.
@@ -214,14 +215,12 @@ func TestReset(t *testing.T) {
 
 func TestServerThatIsAwayCutsTheClient(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	port, err := ports.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p := faultproxy.Start(t, l.Addr().String())
+	t.Cleanup(port.Release)
+	p := faultproxy.Start(t, port.Addr())
 	c, err := net.Dial("tcp", p.Addr())
 	if err == nil { // else the reset was faster than the dialer
 		defer c.Close()

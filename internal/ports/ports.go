@@ -87,8 +87,27 @@ func (p *Port) Number() int { return p.number }
 // Addr is the port's address on loopback, "127.0.0.1:20000".
 func (p *Port) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.number)) }
 
+// Listen listens on the port. [Close] is how to close what it returns.
+func (p *Port) Listen() (*net.TCPListener, error) {
+	return net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p.number})
+}
+
 // Release gives the port up. A second call does nothing.
 func (p *Port) Release() { _ = p.lock.Close() }
+
+// Close closes a listener whose port will be listened on again, perhaps at once. A process that is just being started has,
+// until it runs its own program, all open files of this one, and a listener in it would go on listening; so it is shut
+// down first, which Linux does for all its holders.
+func Close(l *net.TCPListener) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Control(shutdown); err != nil {
+		return err
+	}
+	return l.Close()
+}
 
 // reserve returns nil and no error if somebody else has the port.
 func reserve(number int) (*Port, error) {
@@ -105,12 +124,12 @@ func reserve(number int) (*Port, error) {
 	}
 	p := &Port{number: number, lock: lock}
 	// The lock keeps out those who use this package; listening shows who does not.
-	l, err := net.Listen("tcp4", p.Addr()) //nolint:noctx // needs no name looked up
+	l, err := p.Listen()
 	if err != nil {
 		p.Release()
 		return nil, nil //nolint:nilerr // taken by a stranger: the next port may be free
 	}
-	if err := l.Close(); err != nil {
+	if err := Close(l); err != nil {
 		p.Release()
 		return nil, fmt.Errorf("ports: %w", err)
 	}

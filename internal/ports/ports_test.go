@@ -1,7 +1,9 @@
 package ports_test
 
 import (
-	"net"
+	"context"
+	"os"
+	"os/exec"
 	"sync"
 	"testing"
 
@@ -44,11 +46,11 @@ func TestReservedPortCanBeListenedOnAgainAndAgain(t *testing.T) {
 	}
 	defer p.Release()
 	for range 3 {
-		l, err := net.Listen("tcp4", p.Addr())
+		l, err := p.Listen()
 		if err != nil {
 			t.Fatalf("Listen on the reserved port: got error %v, want none", err)
 		}
-		if err := l.Close(); err != nil {
+		if err := ports.Close(l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,5 +66,42 @@ func TestReservePair(t *testing.T) {
 	defer q.Release()
 	if got, want := q.Number(), p.Number()+100; got != want {
 		t.Errorf("second port: got %d, want %d", got, want)
+	}
+}
+
+// TestReserveBesideForks: a process that is being started has for a moment all
+// open files of this one, a listener too that is closed here meanwhile.
+func TestReserveBesideForks(t *testing.T) {
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.CommandContext(ctx, exe, "-test.run=^$").Run()
+			}
+		})
+	}
+	for range 500 {
+		p, err := ports.Reserve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			l, err := p.Listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ports.Close(l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Release()
 	}
 }
