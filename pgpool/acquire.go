@@ -8,8 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -140,7 +138,7 @@ func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duratio
 	}
 	n.exhausted.Add(1)
 	return &ExhaustedError{
-		Waited: waited, MaxConns: n.pool.cfg.MaxConns, Waiting: n.waiting.Load(), Holders: n.holders(),
+		Waited: waited, MaxConns: n.pool.cfg.MaxConns, Waiting: n.waiting.size(), Holders: n.holders(),
 		InTx: txFrom(ctx, n.pool) != nil, Err: cause,
 	}
 }
@@ -230,97 +228,4 @@ func stackOf(pcs []uintptr) string {
 			return strings.Join(places, " < ")
 		}
 	}
-}
-
-// A patience is the context of one acquire: the caller's context with the
-// ConnectTimeout. An acquire that finds a free connection looks at Done once;
-// only the second look means that it waits, and only then are the timer and the
-// link to the caller's context made. That keeps the usual acquire free of
-// allocations, where context.WithTimeout costs five.
-type patience struct {
-	context.Context // the caller's: values and deadline
-
-	node  *node
-	looks atomic.Int32
-	done  chan struct{}
-
-	mu       sync.Mutex
-	err      error
-	timer    *time.Timer
-	unlink   func() bool
-	finished bool
-}
-
-var patiences = sync.Pool{New: func() any { return &patience{done: make(chan struct{})} }}
-
-func newPatience(ctx context.Context, n *node) *patience {
-	p := patiences.Get().(*patience) // the pool holds nothing else
-	p.Context, p.node = ctx, n
-	p.looks.Store(0)
-	return p
-}
-
-// Done implements context.Context.
-func (p *patience) Done() <-chan struct{} {
-	if p.looks.Add(1) == 2 {
-		p.arm()
-	}
-	return p.done
-}
-
-// Err implements context.Context.
-func (p *patience) Err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err
-}
-
-func (p *patience) arm() {
-	p.node.waiting.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if limit := p.node.pool.cfg.ConnectTimeout; p.timer == nil {
-		p.timer = time.AfterFunc(limit, func() { p.cancel(context.DeadlineExceeded) })
-	} else {
-		p.timer.Reset(limit)
-	}
-	if ctx := p.Context; ctx.Done() != nil {
-		p.unlink = context.AfterFunc(ctx, func() { p.cancel(ctx.Err()) })
-	}
-}
-
-func (p *patience) cancel(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil && !p.finished {
-		p.err = err
-		close(p.done)
-	}
-}
-
-// end releases the patience and tells how often it was looked at. It is used again
-// unless it fired, or a connection was dialed, which goes on in the background
-// and may still look at it: two looks mean that only a free connection was
-// waited for.
-func (p *patience) end() (looks int32) {
-	looks = p.looks.Load()
-	again := looks < 2
-	if !again {
-		p.node.waiting.Add(-1)
-		p.mu.Lock()
-		p.finished = true
-		unused := p.timer.Stop()
-		if p.unlink != nil {
-			unused = p.unlink() && unused
-			p.unlink = nil
-		}
-		again = looks == 2 && unused && p.err == nil
-		p.finished = !again
-		p.mu.Unlock()
-	}
-	if again {
-		p.Context, p.node = nil, nil
-		patiences.Put(p)
-	}
-	return looks
 }

@@ -177,3 +177,37 @@ func TestPasswordOfEachConnection(t *testing.T) {
 		t.Errorf("got %v, asked %d times", err, asked)
 	}
 }
+
+// TestWaitingRoom: many more callers than connections, each with an end of its
+// own patience. Nobody waits longer than that, and nobody is forgotten.
+func TestWaitingRoom(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{MaxConns: 2, ConnectTimeout: 30 * time.Second})
+	var served, left atomic.Int64
+	var wg sync.WaitGroup
+	for c := range 32 {
+		wg.Go(func() {
+			for i := range 25 {
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if (c+i)%3 == 0 { // some end while they wait, some while they run, some never
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(1+(7*c+11*i)%40)*time.Millisecond)
+				}
+				_, err := p.Exec(ctx, "select pg_sleep(0.001)")
+				switch {
+				case err == nil:
+					served.Add(1)
+				case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+					left.Add(1)
+				default:
+					t.Errorf("caller %d, call %d: %v", c, i, err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if s := p.Stats(); s.Waiting != 0 || served.Load()+left.Load() != 32*25 || left.Load() == 0 || served.Load() == 0 {
+		t.Errorf("%d served, %d left, Stats = %+v", served.Load(), left.Load(), s)
+	}
+	t.Logf("%d served, %d left", served.Load(), left.Load())
+}

@@ -44,11 +44,12 @@ type node struct {
 	lastConnectErr atomic.Pointer[error]
 
 	latency, acquireWait window
+	waiting              waitingRoom
 
-	waiting, opened, peeked, cancelled, retried atomic.Int64
-	slow, exhausted                             atomic.Int64
-	errs                                        errorCounters
-	peak                                        atomic.Int32 // connections in use
+	opened, peeked, cancelled, retried atomic.Int64
+	slow, exhausted                    atomic.Int64
+	errs                               errorCounters
+	peak                               atomic.Int32 // connections in use
 }
 
 // server is what does not change while a server lives.

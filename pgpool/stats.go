@@ -122,7 +122,7 @@ func (n *node) stats() NodeStats {
 		Name: n.name, Addr: n.addr,
 		MaxConns: st.MaxConns(), TotalConns: st.TotalConns(), IdleConns: st.IdleConns(),
 		AcquiredConns: st.AcquiredConns(), ConstructingConns: st.ConstructingConns(), PeakConns: n.peak.Load(),
-		Waiting: n.waiting.Load(), Opened: n.opened.Load(), DeadConns: n.peeked.Load(), Exhausted: n.exhausted.Load(),
+		Waiting: n.waiting.size(), Opened: n.opened.Load(), DeadConns: n.peeked.Load(), Exhausted: n.exhausted.Load(),
 		QueryCount: n.latency.count(), SlowQueries: n.slow.Load(), Cancelled: n.cancelled.Load(), ReadsRetried: n.retried.Load(),
 		P50: q.Quantile(0.5), P95: q.Quantile(0.95), P99: q.Quantile(0.99),
 		AcquireP50: a.Quantile(0.5), AcquireP95: a.Quantile(0.95), AcquireP99: a.Quantile(0.99),

@@ -1,0 +1,167 @@
+package pgpool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A patience is the context of one acquire: the caller's context with the
+// ConnectTimeout. An acquire that finds a free connection looks at Done once;
+// only the second look means that it waits, and only then does somebody watch
+// the time and the caller's context for it. That keeps an acquire free of
+// allocations, where context.WithTimeout costs five.
+type patience struct {
+	context.Context // the caller's: values and deadline
+
+	node  *node
+	looks atomic.Int32
+	done  chan struct{}
+
+	mu  sync.Mutex
+	err error
+
+	// Of the waiting room, under its lock.
+	until          int64 // see clock
+	earlier, later *patience
+}
+
+var patiences = sync.Pool{New: func() any { return &patience{done: make(chan struct{})} }}
+
+func newPatience(ctx context.Context, n *node) *patience {
+	p := patiences.Get().(*patience) // the pool holds nothing else
+	p.Context, p.node = ctx, n
+	p.looks.Store(0)
+	return p
+}
+
+// Done implements context.Context.
+func (p *patience) Done() <-chan struct{} {
+	if p.looks.Add(1) == 2 {
+		p.node.waiting.enter(p)
+	}
+	return p.done
+}
+
+// Err implements context.Context.
+func (p *patience) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// cancel is called once at most.
+func (p *patience) cancel(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+	close(p.done)
+}
+
+// end releases the patience and tells how often it was looked at. It is used again
+// unless it fired, or a connection was dialed, which goes on in the background
+// and may still look at it: two looks mean that only a free connection was
+// waited for.
+func (p *patience) end() (looks int32) {
+	looks = p.looks.Load()
+	if looks >= 2 {
+		p.node.waiting.leave(p)
+	}
+	if looks <= 2 && p.Err() == nil {
+		p.Context, p.node = nil, nil
+		patiences.Put(p)
+	}
+	return looks
+}
+
+// watchEvery is how late a waiting acquire may notice that its time is over.
+const watchEvery = 5 * time.Millisecond
+
+// A waitingRoom holds the acquires of a node that wait. One goroutine watches
+// all of them, while there are any: with more callers than connections nearly
+// each acquire waits, mostly for less than a millisecond, and a timer and a
+// context.AfterFunc for each cost a tenth of a small query.
+type waitingRoom struct {
+	mu      sync.Mutex
+	last    *patience // who came last
+	count   int64
+	watched bool
+}
+
+func (r *waitingRoom) enter(p *patience) {
+	p.until = clock() + int64(p.node.pool.cfg.ConnectTimeout)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.earlier = r.last; r.last != nil {
+		r.last.later = p
+	}
+	r.last = p
+	r.count++
+	if !r.watched {
+		r.watched = true
+		go r.watch()
+	}
+}
+
+// leave takes p out, if it has not been sent out.
+func (r *waitingRoom) leave(p *patience) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remove(p)
+}
+
+func (r *waitingRoom) remove(p *patience) {
+	switch {
+	case p.later != nil:
+		p.later.earlier = p.earlier
+	case r.last == p:
+		r.last = p.earlier
+	default:
+		return // it was sent out
+	}
+	if p.earlier != nil {
+		p.earlier.later = p.later
+	}
+	p.earlier, p.later = nil, nil
+	r.count--
+}
+
+// watch sends out whose time is over, until the room is empty.
+func (r *waitingRoom) watch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for range tick.C {
+		if r.sendOut() == 0 {
+			return
+		}
+	}
+}
+
+// sendOut returns how many are left.
+func (r *waitingRoom) sendOut() int64 {
+	now := clock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for p := r.last; p != nil; {
+		earlier := p.earlier
+		err := p.Context.Err()
+		if err == nil && now >= p.until {
+			err = context.DeadlineExceeded
+		}
+		if err != nil {
+			r.remove(p)
+			p.cancel(err)
+		}
+		p = earlier
+	}
+	r.watched = r.count > 0
+	return r.count
+}
+
+// size is how many wait.
+func (r *waitingRoom) size() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
