@@ -14,7 +14,7 @@ func TestHealthPage(t *testing.T) {
 	c := startClinic(t)
 	b := window(t)
 	b.login(c.URL)
-	page := c.URL + "/api/health/detailed"
+	page := c.URL + "/api/health/detailed?refresh=off" // or it would reload itself while it is looked at
 
 	look := func(name, title string) {
 		t.Helper()

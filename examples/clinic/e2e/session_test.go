@@ -75,27 +75,27 @@ func TestTwoDevices(t *testing.T) {
 }
 
 func TestIdleExpiry(t *testing.T) {
-	c := startClinic(t, "SESSION_IDLE_TIMEOUT=3s", "SESSION_TOUCH_EVERY=500ms")
+	c := startClinic(t, "SESSION_IDLE_TIMEOUT=8s", "SESSION_TOUCH_EVERY=500ms")
 	b := window(t)
 	b.login(c.URL)
-	for range 5 { // five seconds of activity keep it alive
-		time.Sleep(time.Second)
+	for range 5 { // ten seconds of activity keep it alive
+		time.Sleep(2 * time.Second)
 		b.do(chromedp.Navigate(c.URL))
 		if got, want := b.title(), "Appointments – Pedro clinic"; got != want {
 			t.Fatalf("while it is used the title is %q, want %q", got, want)
 		}
 	}
-	time.Sleep(4 * time.Second)
+	time.Sleep(9 * time.Second)
 	b.do(chromedp.Navigate(c.URL))
 	if got, want := b.title(), "Log in – Pedro clinic"; got != want {
 		t.Errorf("after the idle time the title is %q, want %q", got, want)
 	}
 }
 
-// TestRegenerationWhileTabsReload: the session gets a new ID every second, while
+// TestRegenerationWhileTabsReload: the session gets a new ID every two seconds, while
 // four tabs reload in parallel. Nobody is logged out.
 func TestRegenerationWhileTabsReload(t *testing.T) {
-	c := startClinic(t, "SESSION_REGENERATE_EVERY=1s", "SESSION_REGENERATE_GRACE=500ms")
+	c := startClinic(t, "SESSION_REGENERATE_EVERY=2s", "SESSION_REGENERATE_GRACE=2s")
 	b := window(t)
 	b.login(c.URL)
 	cookie := func() (value string) {
@@ -107,7 +107,7 @@ func TestRegenerationWhileTabsReload(t *testing.T) {
 	for range 4 {
 		tab := b.tab()
 		wg.Go(func() {
-			for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
+			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
 				var title string
 				if err := tab.try(chromedp.Navigate(c.URL), chromedp.Title(&title)); err != nil {
 					t.Error(err)
