@@ -184,6 +184,7 @@ func TestRefuseAndHeal(t *testing.T) {
 	addr, _ := echo(t)
 	p := faultproxy.Start(t, addr)
 	open := dial(t, p)
+	mustSay(t, open, "here") // until then the kernel has accepted it, and the proxy perhaps not
 	for range 2 {
 		if err := errors.Join(p.Refuse(), p.Refuse()); err != nil {
 			t.Fatalf("Refuse twice: got error %v, want none", err)
