@@ -68,7 +68,7 @@ func (w *wire) explain(ctx context.Context, err error) error {
 	switch {
 	case expired:
 		return fmt.Errorf("%w: after %v: %w", ErrQueryTimeout, w.node.timeout, err)
-	case Code(err) == "57014" && ctx.Err() != nil:
+	case ctx.Err() != nil && (Code(err) == "57014" || errors.Is(err, ctx.Err()) && !errors.Is(err, context.Cause(ctx))):
 		return &cancelledError{cause: context.Cause(ctx), ctx: ctx.Err(), server: err}
 	case Code(err) == "57014" && isStatementTimeout(err):
 		return fmt.Errorf("%w: %w", ErrQueryTimeout, err)
@@ -85,9 +85,9 @@ func isStatementTimeout(err error) bool {
 	return ok && pgErr.Message == "canceling statement due to statement timeout"
 }
 
-// A cancelledError is a statement that the server cancelled because its context
-// ended. It matches the context's error and its cause as well as the server's
-// error.
+// A cancelledError is a statement that the server cancelled, or that was not
+// sent, because its context ended. It matches the context's error and its cause
+// as well as the error of the server or of pgx.
 type cancelledError struct {
 	cause, ctx, server error
 }

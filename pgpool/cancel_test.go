@@ -28,7 +28,7 @@ func TestCancelKeepsTheConnection(t *testing.T) {
 			defer cancel(cause)
 			eventually(t, "the statement runs", func() bool {
 				list, err := p.LongRunning(t.Context(), 0)
-				return err != nil || slices.ContainsFunc(list, func(q pgpool.RunningQuery) bool { return q.SQL == "select pg_sleep(30)" })
+				return err == nil && slices.ContainsFunc(list, func(q pgpool.RunningQuery) bool { return q.SQL == "select pg_sleep(30)" })
 			})
 		}()
 		_, err := p.Exec(ctx, "select pg_sleep(30)")
@@ -66,6 +66,30 @@ func TestCancelInTransaction(t *testing.T) {
 	}
 	if s := p.Stats(); s.Opened != opened {
 		t.Errorf("%d connections were opened, want the transaction's kept", s.Opened-opened)
+	}
+}
+
+// TestCancelledBefore: a statement that is not even sent, because its context
+// has ended, says why too.
+func TestCancelledBefore(t *testing.T) {
+	t.Parallel()
+	p := newTable(t)
+	cause := errors.New("the user left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var inside error
+	_ = p.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := insert(ctx, tx, 1); err != nil {
+			return err
+		}
+		cancel(cause)
+		_, inside = tx.Exec(ctx, "select 1")
+		return inside
+	})
+	_, outside := p.Exec(ctx, "select 1")
+	for name, err := range map[string]error{"in a transaction": inside, "by itself": outside} {
+		if !errors.Is(err, cause) {
+			t.Errorf("%s: got %v, want the cause", name, err)
+		}
 	}
 }
 
