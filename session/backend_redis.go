@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -67,12 +69,18 @@ if ARGV[6] == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[
 if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 1`)
 
+	// Who takes a key away leaves a receipt for a while: sent again because the
+	// reply was lost, the script finds nothing else.
 	takeScript = newScript(`
 local cur = redis.call('GET', KEYS[1])
-if not cur then return 0 end
+if not cur then
+	if redis.call('GET', KEYS[2]) == ARGV[2] then return 1 end
+	return 0
+end
 if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', 60000)
 redis.call('UNLINK', KEYS[1])
-if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1`)
 
 	dropScript = newScript(`
@@ -156,7 +164,7 @@ func (b *redisBackend) moveApart(ctx context.Context, m *move) ([]byte, error) {
 	if cur, err := b.swap(ctx, m.to, nil, m.next, m.ttl); err != nil || cur != nil {
 		return nil, errors.Join(errNotSaved, err)
 	}
-	reply, err := b.link.eval(ctx, takeScript, []string{b.prefix + m.from.sid}, m.base, b.channel, goneMessage+b.self+m.from.sid)
+	reply, err := b.link.take(ctx, b.prefix, m.from.sid, m.base, b.channel, goneMessage+b.self+m.from.sid)
 	if reply == int64(1) && err == nil {
 		return nil, nil
 	}
@@ -168,6 +176,18 @@ func (b *redisBackend) moveApart(ctx context.Context, m *move) ([]byte, error) {
 		err = errGone
 	}
 	return []byte(cur), err
+}
+
+// take removes a key that begins with base, as one step even if it is sent
+// twice, and announces that on a channel, "" for none. The reply is 1, or 0 if
+// there is no such key, or what is there instead.
+func (l *link) take(ctx context.Context, prefix, sid string, base []byte, channel, message string) (any, error) {
+	key := prefix + sid
+	receipt := prefix + "{" + key + "}:taken" // on the same node of a Cluster
+	if strings.Contains(key, "{") {
+		receipt = key + ":taken"
+	}
+	return l.eval(ctx, takeScript, []string{key, receipt}, base, rand.Text(), channel, message)
 }
 
 func (b *redisBackend) save(o *op) ([]byte, error) {

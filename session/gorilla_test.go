@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/rbcervilla/redisstore/v9"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
@@ -254,21 +255,7 @@ func TestAnyGorillaStore(t *testing.T) {
 func TestMovingFromRedisstore(t *testing.T) {
 	t.Parallel()
 	client := dial(t, rediscachetest.Start(t))
-	old, err := redisstore.NewRedisStore(t.Context(), client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, rsp := request(t, nil), httptest.NewRecorder()
-	s, err := old.Get(req, "app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Values["user"], s.Values["cart"], s.Values["n"] = "ada", "apple", 3
-	if err := s.Save(req, rsp); err != nil {
-		t.Fatal(err)
-	}
-	c := rsp.Result().Cookies()[0]
-	cookie := c.Name + "=" + c.Value
+	cookie, key := redisstoreSession(t, client)
 
 	m := open(t, client, session.Config{}, session.WithRedisstoreRecords(session.RedisstoreConfig{Name: "app", UserKey: "user"}))
 	base := app(t, m)
@@ -296,7 +283,7 @@ func TestMovingFromRedisstore(t *testing.T) {
 	if _, v, _ := raw(t, base+"/get?k=cart", own); v != "apple" {
 		t.Errorf("cart = %q, want apple", v)
 	}
-	if n := client.Exists(t.Context(), "session:"+c.Value).Val(); n != 0 {
+	if n := client.Exists(t.Context(), key).Val(); n != 0 {
 		t.Error("the old record is still there")
 	}
 	raw(t, base+"/logout", own)
@@ -306,4 +293,25 @@ func TestMovingFromRedisstore(t *testing.T) {
 	if code, _, header := raw(t, base+"/me", "app="+strings.Repeat("A", 103)); code != 401 || header.Get("Set-Cookie") != "" {
 		t.Errorf("a forged old cookie got %d, want 401 and no cookie", code)
 	}
+}
+
+// redisstoreSession has plain redisstore make a session, and returns its cookie
+// and its key.
+func redisstoreSession(t *testing.T, client redis.UniversalClient) (cookie, key string) {
+	t.Helper()
+	old, err := redisstore.NewRedisStore(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, rsp := request(t, nil), httptest.NewRecorder()
+	s, err := old.Get(req, "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Values["user"], s.Values["cart"], s.Values["n"] = "ada", "apple", 3
+	if err := s.Save(req, rsp); err != nil {
+		t.Fatal(err)
+	}
+	c := rsp.Result().Cookies()[0]
+	return c.Name + "=" + c.Value, "session:" + c.Value
 }

@@ -1,12 +1,16 @@
 package session_test
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/internal/faultproxy"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
@@ -57,6 +61,104 @@ func TestLostReplies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLostRepliesOfAMove: a login of an Express session on a Cluster takes two
+// steps, and one that moves over from redisstore several. Any of their replies
+// may be the one that is lost.
+func TestLostRepliesOfAMove(t *testing.T) {
+	t.Parallel()
+	// lose cuts the connection at the nth reply to what a step does.
+	lose := func(proxy *faultproxy.Proxy, left *atomic.Int64) {
+		proxy.OnMessage(func(msg *faultproxy.Message) faultproxy.Verdict {
+			step := msg.Replies("evalsha") || msg.Replies("eval") || msg.Replies("del") || msg.Replies("unlink")
+			if step && msg.Data[0] != '-' && left.Add(-1) == 0 {
+				return faultproxy.Cut
+			}
+			return faultproxy.Pass
+		})
+	}
+	t.Run("ExpressOnCluster", func(t *testing.T) {
+		t.Parallel()
+		c := rediscachetest.StartCluster(t)
+		var left atomic.Int64
+		proxies := map[string]string{}
+		for _, addr := range c.Addrs() {
+			proxy := faultproxy.Start(t, addr, faultproxy.Redis())
+			proxies[addr] = proxy.Addr()
+			lose(proxy, &left)
+		}
+		client := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: c.Addrs(),
+			Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, proxies[addr])
+			},
+		})
+		t.Cleanup(func() { _ = client.Close() })
+		m := open(t, client, session.Config{Timeout: 10 * time.Second}, session.WithExpressSessions(session.ExpressConfig{}))
+		routes := appRoutes()
+		routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
+			if err := session.From(r.Context()).Regenerate(); err != nil {
+				t.Error(err)
+			}
+		}
+		base := serve(t, m, routes)
+		steps := int64(0)
+		for nth := int64(1); nth <= 6; nth++ {
+			b := newBrowser(t, base)
+			b.want("/set?k=a&v=1", 200, "")
+			old := b.cookies()
+			for _, path := range []string{"/login?u=ada", "/regenerate"} {
+				left.Store(nth)
+				b.want(path, 200, "")
+				if left.Swap(0) <= 0 {
+					steps = nth
+				}
+				b.want("/me", 200, "ada")
+				b.want("/get?k=a", 200, "1")
+				if code, _, _ := raw(t, base+"/me", old); code != 401 {
+					t.Errorf("reply %d: the ID from before %s got %d, want 401", nth, path, code)
+				}
+				old = b.cookies()
+			}
+		}
+		if steps < 3 {
+			t.Errorf("%d replies were lost, want those of at least three steps", steps)
+		}
+	})
+	t.Run("Redisstore", func(t *testing.T) {
+		t.Parallel()
+		s := rediscachetest.StartServer(t)
+		direct := dial(t, s.URL())
+		proxy := faultproxy.Start(t, s.Addr(), faultproxy.Redis())
+		var left atomic.Int64
+		lose(proxy, &left)
+		m := open(t, dial(t, proxy.URL(s.URL())), session.Config{Timeout: 10 * time.Second},
+			session.WithRedisstoreRecords(session.RedisstoreConfig{Name: "app", UserKey: "user"}))
+		base := app(t, m)
+		steps := int64(0)
+		for nth := int64(1); nth <= 6; nth++ {
+			cookie, key := redisstoreSession(t, direct)
+			left.Store(nth)
+			code, who, header := raw(t, base+"/me", cookie)
+			if left.Swap(0) <= 0 {
+				steps = nth
+			}
+			if code != 200 || who != "ada" {
+				t.Errorf("reply %d: got %d %q, want ada", nth, code, who)
+			}
+			own, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
+			if code, who, _ := raw(t, base+"/me", own); code != 200 || who != "ada" {
+				t.Errorf("reply %d: with the new cookie got %d %q, want ada", nth, code, who)
+			}
+			if n := direct.Exists(t.Context(), key).Val(); n != 0 {
+				t.Errorf("reply %d: the old record is still there", nth)
+			}
+		}
+		if steps < 3 {
+			t.Errorf("%d replies were lost, want those of at least three steps", steps)
+		}
+	})
 }
 
 // TestLostReplyUnderOthers: the same, and before the command is sent again

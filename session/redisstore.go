@@ -75,8 +75,7 @@ func (s *Session) importOne(ctx context.Context, cfg *RedisstoreConfig, old stri
 	if s.err != nil {
 		return s.err
 	}
-	key := cfg.KeyPrefix + old
-	get := redis.NewStringCmd(ctx, "get", key)
+	get := redis.NewStringCmd(ctx, "get", cfg.KeyPrefix+old)
 	if err := s.m.link.do(ctx, get); err != nil {
 		return err
 	}
@@ -104,12 +103,12 @@ func (s *Session) importOne(ctx context.Context, cfg *RedisstoreConfig, old stri
 	if err != nil {
 		return err
 	}
-	del := redis.NewIntCmd(ctx, "del", key)
-	if err := s.m.link.do(ctx, del); err != nil {
+	taken, err := s.m.link.take(ctx, cfg.KeyPrefix, old, nil, "", "")
+	if err != nil {
 		_, _ = s.m.store.drop(ctx, id) // or a logout would bring it back
 		return err
 	}
-	if del.Val() == 0 { // a parallel request took it over and ended it already
+	if taken != int64(1) { // a parallel request took it over and ended it already
 		_, _ = s.m.store.drop(ctx, id)
 		return errGone
 	}
