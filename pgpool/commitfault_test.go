@@ -138,3 +138,13 @@ func TestTransactionIsNotRunAgain(t *testing.T) {
 		t.Errorf("a read-only server: %v after %d runs, want 25006 after 3", err, runs)
 	}
 }
+
+// TestIDFromTheFuture: after a crash the server may not have given out yet the id
+// of a transaction that was lost in it.
+func TestIDFromTheFuture(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{})
+	if committed, err := p.AskOutcome(t.Context(), "4000000000"); committed || err != nil {
+		t.Errorf("got %v, %v, want that it did not happen", committed, err)
+	}
+}

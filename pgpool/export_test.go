@@ -1,6 +1,9 @@
 package pgpool
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // Silent returns which of the server processes pids have connections in the
 // pool on which nothing has arrived.
@@ -16,4 +19,9 @@ func (p *Pool) Silent(pids []uint32) []uint32 {
 		}
 	}
 	return silent
+}
+
+// AskOutcome asks the primary once what became of a transaction.
+func (p *Pool) AskOutcome(ctx context.Context, xid string) (committed bool, err error) {
+	return outcome{xid: xid, epoch: "of another life"}.ask(ctx, p.primary, 0)
 }
