@@ -58,14 +58,18 @@ func TestCommitsAreFoundAfterACrash(t *testing.T) {
 		if err := proxy.Refuse(); err != nil {
 			t.Fatal(err)
 		}
-		var wg sync.WaitGroup
+		var wg, connected sync.WaitGroup
+		connected.Add(writers)
 		for w := range writers {
 			wg.Go(func() {
 				id := a.next.Add(1)
 				tried := 0
 				err := calls.call(func() error {
 					return p.InTx(context.Background(), func(ctx context.Context, tx pgx.Tx) error {
-						tried++
+						if tried++; tried == 1 { // or who commits first looks for the outcome on a slow one's connection
+							connected.Done()
+							connected.Wait()
+						}
 						if w == 0 && round%2 == 0 { // this commit, and those before it, reach the disk
 							if _, err := tx.Exec(ctx, "set local synchronous_commit = on"); err != nil {
 								return err

@@ -8,12 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"github.com/pedro-go/pedro/internal/leakcheck"
 	"github.com/pedro-go/pedro/rediscache"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 )
 
-func TestMain(m *testing.M) { leakcheck.Main(m) }
+func TestMain(m *testing.M) {
+	logging.Disable() // of go-redis: outages are what is tested here
+	leakcheck.Main(m)
+}
 
 // open returns a started cache on cfg, stopped with the test. Its calls have
 // time on a busy machine, unless cfg says how much.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/pedro-go/pedro/internal/leakcheck"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
@@ -25,6 +26,7 @@ const secret = "8f2b64c0a9d35e17f4c86b20d9e1573a"
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	logging.Disable() // of go-redis: outages are what is tested here
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(runChild(role))
 	}
