@@ -234,7 +234,7 @@ func TestEncryption(t *testing.T) {
 	r.expect(t, "postgres", "encryption", "note", "not verified", "DATABASE_URL")
 	r.expect(t, "redis", "advice", "problem", "certificate", "REDIS_TLS_SKIP_VERIFY")
 
-	r, _ = examined(t, []string{"REDIS_URL=" + rd.URL(), strong}, "-timeout=3s")
+	r, _ = examined(t, []string{"REDIS_URL=" + rd.URL(), strong}, "-timeout=9s")
 	r.expect(t, "redis", "connection", "problem", "certificate is not accepted", "REDIS_URL")
 }
 
