@@ -122,6 +122,7 @@ func TestLostRepliesOfAMove(t *testing.T) {
 				old = b.cookies()
 			}
 		}
+		t.Logf("the replies of %d steps were lost, one after the other", steps)
 		if steps < 3 {
 			t.Errorf("%d replies were lost, want those of at least three steps", steps)
 		}
@@ -155,6 +156,7 @@ func TestLostRepliesOfAMove(t *testing.T) {
 				t.Errorf("reply %d: the old record is still there", nth)
 			}
 		}
+		t.Logf("the replies of %d steps were lost, one after the other", steps)
 		if steps < 3 {
 			t.Errorf("%d replies were lost, want those of at least three steps", steps)
 		}
