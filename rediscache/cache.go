@@ -76,7 +76,7 @@ func New(cfg Config, opts ...Option) (*Cache, error) {
 	cfg = c.cfg
 	full := linkConfig{Config: cfg, opts: c.opts, tls: tlsCfg, spawn: c.spawn, onChange: c.updateState}
 	c.link = newLink(full)
-	c.lane = &lane{client: c.link.client, cluster: c.link.cluster != nil, allow: c.link.allow}
+	c.lane = newLane(c.link, c.ctx.Done())
 	c.coherence = newCoherence(c.link, full)
 	return c, nil
 }

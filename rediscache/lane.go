@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/internal/workers"
 )
 
 // How calls share round trips. Each call by itself costs Redis and us a system
@@ -35,6 +37,7 @@ type lane struct {
 	client  redis.UniversalClient
 	cluster bool
 	allow   func() error // refuses at once while the only server is away
+	senders *workers.Pool[[]*request]
 
 	calls atomic.Int64 // under way: direct, queued, in batches
 	size  atomic.Int64 // of the values read lately, on average
@@ -42,6 +45,13 @@ type lane struct {
 	mu      sync.Mutex
 	queue   []*request
 	batches int // under way
+}
+
+// newLane returns a lane whose goroutines end with done.
+func newLane(l *link, done <-chan struct{}) *lane {
+	lane := &lane{client: l.client, cluster: l.cluster != nil, allow: l.allow}
+	lane.senders = workers.New(done, lane.run)
+	return lane
 }
 
 // A request is one call of a batch.
@@ -161,7 +171,7 @@ func (l *lane) dispatchLocked() {
 			l.queue = nil
 		}
 		l.batches++
-		go l.run(batch)
+		l.senders.Go(batch)
 	}
 }
 

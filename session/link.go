@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/internal/backoff"
+	"github.com/pedro-go/pedro/internal/workers"
 )
 
 // A link is the way to Redis over a client that may be anything: without time
@@ -36,6 +37,8 @@ type link struct {
 	down  atomic.Pointer[outage]
 	back  atomic.Int64 // when the last outage ended; 0: there was none
 	calls atomic.Int64 // queued or under way
+
+	senders *workers.Pool[*batch]
 
 	mu      sync.Mutex
 	queue   []*call
@@ -79,6 +82,7 @@ var (
 func newLink(client redis.UniversalClient, timeout time.Duration, probeKey string) *link {
 	l := &link{client: client, timeout: timeout, probeKey: probeKey, onChange: func(*outage) {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.senders = workers.New(l.ctx.Done(), (*batch).run)
 	return l
 }
 
@@ -167,7 +171,7 @@ func (l *link) dispatchLocked() {
 			l.queue = nil
 		}
 		l.batches++
-		go b.run()
+		l.senders.Go(b)
 	}
 }
 
