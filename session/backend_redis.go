@@ -139,12 +139,15 @@ func (b *redisBackend) load(ctx context.Context, id ident) ([]byte, error) {
 	}
 	raw, err := cmd.Bytes()
 	switch {
+	case err == nil:
+		return raw, nil
 	case errors.Is(err, redis.Nil):
 		return nil, errGone
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return nil, errCorrupt // somebody else's key
+	default:
+		return nil, err
 	}
-	return raw, err
 }
 
 func (b *redisBackend) swap(ctx context.Context, id ident, base, next []byte, ttl time.Duration) ([]byte, error) {

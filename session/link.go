@@ -375,17 +375,18 @@ func (l *link) eval(ctx context.Context, s script, keys []string, args ...any) (
 	if err := l.do(ctx, cmd); err != nil {
 		return nil, err
 	}
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+	if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, full[2:]...)...)
 		if err := l.do(ctx, cmd); err != nil {
 			return nil, err
 		}
 	}
-	if redis.HasErrorPrefix(cmd.Err(), "WRONGTYPE") {
+	switch err := cmd.Err(); {
+	case err == nil, errors.Is(err, redis.Nil):
+		return cmd.Val(), nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return nil, errCorrupt
-	}
-	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+	default:
 		return nil, fmt.Errorf("script: %w", err)
 	}
-	return cmd.Val(), nil
 }
