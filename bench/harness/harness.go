@@ -28,13 +28,14 @@ type Case struct {
 	// Long is the N from which on a round takes so long that there is only one,
 	// without a warm-up; 0 means none.
 	Long int
-	// Luck says that with one caller luck has its part: its thread and the
-	// server's process are on one processor or on two, which makes a round trip
-	// half or twice as long, and they stay there for a while; and what others do on
-	// the machine is a few calls that take a hundred times as long. With one caller
-	// the stacks are then opened anew for each of thrice as many rounds, which are
-	// a third as long, so that each has its share of either; and the rate is that
-	// of the fastest nine tenths of the calls in a slice.
+	// Luck says that luck has its part: a caller's thread and the server's process
+	// are on one processor or on two, which makes a round trip half or twice as
+	// long, and connections stay where they are for a while. The stacks are then
+	// opened anew for each of twice as many rounds, or with one caller thrice as
+	// many a third as long, so that each has its share of either. With one caller
+	// what others do on the machine is a few calls that take a hundred times as
+	// long: there the rate is that of the fastest nine tenths of the calls in a
+	// slice.
 	Luck bool
 }
 
@@ -164,18 +165,26 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 	return tables, nil
 }
 
-// finer is how many times as many rounds a case has where luck decides.
-const finer = 3
+// Where luck decides, a case has this many times as many rounds; with one caller
+// they are shorter.
+const (
+	more  = 2
+	finer = 3
+)
 
 // fit is how the options apply to a case with some parameters.
 func (o Options) fit(c Case, p Params) (fitted Options, luck bool) {
 	if c.Rounds > 0 {
 		o.Rounds = min(o.Rounds, c.Rounds)
 	}
-	if luck = c.Luck && p.Callers <= 1; luck {
+	switch luck = c.Luck; {
+	case luck && p.Callers <= 1:
 		o.Rounds *= finer
 		o.Slice /= finer
 		o.Warmup /= finer
+	case luck:
+		o.Rounds *= more
+		o.Warmup /= more
 	}
 	if c.Long > 0 && p.N >= c.Long {
 		o.Rounds, o.Warmup = 1, 0
