@@ -28,14 +28,14 @@ type Case struct {
 	// Long is the N from which on a round takes so long that there is only one,
 	// without a warm-up; 0 means none.
 	Long int
-	// Luck says that luck has its part: a caller's thread and the server's process
+	// Luck says that luck has its part: connections stay on the processors on
+	// which they happen to be. The stacks are then opened anew for each of twice as
+	// many rounds. With one caller it decides: its thread and the server's process
 	// are on one processor or on two, which makes a round trip half or twice as
-	// long, and connections stay where they are for a while. The stacks are then
-	// opened anew for each of twice as many rounds, or with one caller thrice as
-	// many a third as long, so that each has its share of either. With one caller
-	// what others do on the machine is a few calls that take a hundred times as
-	// long: there the rate is that of the fastest nine tenths of the calls in a
-	// slice.
+	// long. They are then kept apart; and since what others do on the machine is a
+	// few calls that take a hundred times as long, there are thrice as many rounds
+	// a third as long, and the rate is that of the fastest nine tenths of the calls
+	// in a slice.
 	Luck bool
 }
 
@@ -208,6 +208,9 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 	for i, stack := range c.Stacks {
 		s.rows[i] = Row{Stack: stack.Name, Ours: stack.Ours, Counters: map[string][]float64{}}
 		s.start(ctx, i)
+	}
+	if luck && p.Callers <= 1 && p.Latency == 0 {
+		defer apart()()
 	}
 	for round := range o.Rounds {
 		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, o.Rounds)
