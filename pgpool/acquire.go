@@ -25,15 +25,26 @@ var reconnect = backoff.Policy{Min: 5 * time.Millisecond, Max: 250 * time.Millis
 // a network that silently dropped it. What the server closed is seen without.
 const pingIdle = 30 * time.Second
 
+// usedJustNow is how long after its last use a connection is given to a read
+// without a look at its socket, which would be a tenth of what a small query
+// costs its caller.
+const usedJustNow = 100 * time.Millisecond
+
 // acquire gets a connection within ConnectTimeout and ctx. While the server is
 // away, or refuses because it starts up, shuts down or is full, it is asked
 // again.
 func (n *node) acquire(ctx context.Context) (conn *pgxpool.Conn, err error) {
+	return n.acquireFor(ctx, false)
+}
+
+// acquireFor is acquire. repeatable says that what comes next is sent again if
+// the connection turns out to be dead.
+func (n *node) acquireFor(ctx context.Context, repeatable bool) (conn *pgxpool.Conn, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	start := clock()
-	patience := newPatience(ctx, n)
+	patience := newPatience(ctx, n, repeatable)
 	if conn, err = n.px.Acquire(patience); err != nil {
 		err = n.acquireAgain(patience, err, func(ctx context.Context) error {
 			conn, err = n.px.Acquire(ctx)
@@ -56,7 +67,7 @@ func (n *node) acquire(ctx context.Context) (conn *pgxpool.Conn, err error) {
 // acquireBy is acquire for others that take a connection from the pool.
 func (n *node) acquireBy(ctx context.Context, try func(context.Context) error) error {
 	start := clock()
-	patience := newPatience(ctx, n)
+	patience := newPatience(ctx, n, false)
 	err := try(patience)
 	if err != nil {
 		err = n.acquireAgain(patience, err, try)
@@ -161,12 +172,15 @@ func (n *node) connectFailed(err error) {
 
 // shouldPing decides on an idle connection. A look at the socket tells whether
 // the server has closed it.
-func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bool {
+func (n *node) shouldPing(ctx context.Context, params pgxpool.ShouldPingParams) bool {
 	w := wireOf(params.Conn)
 	if w.flagged.Load() {
 		w.settle()
 		w.flagged.Store(false)
 		return true
+	}
+	if p, ok := ctx.(*patience); ok && p.repeatable && params.IdleDuration < usedJustNow {
+		return false
 	}
 	switch w.peeker.peek() {
 	case alive:
@@ -175,6 +189,7 @@ func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bo
 		w.doomed.Store(true)
 		return false
 	case pending:
+		w.suspect.Store(true)
 		return true
 	default:
 		return params.IdleDuration > time.Second
@@ -183,7 +198,9 @@ func (n *node) shouldPing(_ context.Context, params pgxpool.ShouldPingParams) bo
 
 // prepareConn drops connections that must not be used again.
 func (n *node) prepareConn(_ context.Context, conn *pgx.Conn) (bool, error) {
-	if wireOf(conn).doomed.Load() {
+	w := wireOf(conn)
+	w.suspect.Store(false)
+	if w.doomed.Load() {
 		n.peeked.Add(1)
 		return false, nil
 	}

@@ -120,7 +120,9 @@ func TestNestedAcquireDoesNotHang(t *testing.T) {
 	}
 }
 
-// All idle connections are terminated and used again at once.
+// All idle connections are terminated and used again at once. A write, which
+// would not be repeated, gets a connection that was looked at; a read may meet a
+// dead one, and is sent again.
 func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	server := pgpooltest.StartServer(t)
@@ -128,9 +130,20 @@ func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
 	admin := newPool(t, pgpool.Config{URL: server.URL(), MaxConns: 1, AppName: "admin"})
 	eventually(t, "ten idle connections", func() bool { return p.Stats().IdleConns >= 10 })
 	raw := bare(t, server.URL()+"&application_name=bare&pool_max_conns=10")
+	mustExec(t, p, "create table notes (id bigserial primary key)")
+	calls := []func() error{
+		func() error { _, err := p.Exec(t.Context(), "select 1"); return err },
+		func() error {
+			_, err := pgpool.Get[int](t.Context(), p, "insert into notes default values returning id")
+			return err
+		},
+		func() error { _, err := pgpool.Get[int](t.Context(), p, "select 1"); return err },
+		func() error { var n int; return p.QueryRow(t.Context(), "select 1").Scan(&n) },
+	}
 	var ours, theirs meter
-	for range 5 {
+	for round := range 8 {
 		warm(t, raw, 10)
+		warm(t, p.Pgx(), 10)
 		const sql = "select case when pg_terminate_backend(pid) then pid end from pg_stat_activity where application_name in ($1, 'bare')"
 		pids, err := pgpool.Select[uint32](t.Context(), admin, sql, pgpool.DefaultAppName)
 		if err != nil || len(pids) == 0 {
@@ -138,14 +151,21 @@ func TestDeadIdleConnectionsAreNotUsed(t *testing.T) {
 		}
 		// The server may have forgotten them before their farewells arrive.
 		eventually(t, "their farewells are here", func() bool { return len(p.Silent(pids)) == 0 })
-		for range 20 { // writes: nothing would be repeated
-			if err := ours.call(func() error { _, err := p.Exec(t.Context(), "select 1"); return err }); err != nil {
-				t.Error(err)
+		for i := range 20 {
+			if err := ours.call(calls[(round+i)%len(calls)]); err != nil {
+				t.Errorf("call %d: %v", (round+i)%len(calls), err)
 			}
 			_ = theirs.call(bareExec(t.Context(), raw, "select 1"))
 		}
 	}
-	t.Logf("%v; bare pgxpool: %v", &ours, &theirs)
+	if n, err := pgpool.Get[int](t.Context(), p, "select count(*) from notes"); n != 8*20/len(calls) || err != nil {
+		t.Errorf("%d rows, want %d: %v", n, 8*20/len(calls), err)
+	}
+	s := p.Stats()
+	if s.DeadConns == 0 {
+		t.Error("no dead connection was counted")
+	}
+	t.Logf("%v, %d reads sent again, %d dead connections seen; bare pgxpool: %v", &ours, s.ReadsRetried, s.DeadConns, &theirs)
 }
 
 func TestLeakDetection(t *testing.T) {

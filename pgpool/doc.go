@@ -33,7 +33,8 @@
 // is back within [Config.ConnectTimeout]: callers wait.
 //
 //   - A connection that the server closed while it was idle is noticed before
-//     it is used, by a look at the socket.
+//     it is used, by a look at the socket. Only a read on a connection that was
+//     in use a moment ago goes without: it would be sent again.
 //   - A statement that did not reach the server is sent again. This is known
 //     from the bytes that left, not guessed from the error.
 //   - A query whose connection is lost after it was sent is repeated in a

@@ -15,9 +15,11 @@ import (
 type patience struct {
 	context.Context // the caller's: values and deadline
 
-	node  *node
-	looks atomic.Int32
-	done  chan struct{}
+	node *node
+	// repeatable: see acquireFor.
+	repeatable bool
+	looks      atomic.Int32
+	done       chan struct{}
 
 	mu  sync.Mutex
 	err error
@@ -29,9 +31,9 @@ type patience struct {
 
 var patiences = sync.Pool{New: func() any { return &patience{done: make(chan struct{})} }}
 
-func newPatience(ctx context.Context, n *node) *patience {
+func newPatience(ctx context.Context, n *node, repeatable bool) *patience {
 	p := patiences.Get().(*patience) // the pool holds nothing else
-	p.Context, p.node = ctx, n
+	p.Context, p.node, p.repeatable = ctx, n, repeatable
 	p.looks.Store(0)
 	return p
 }

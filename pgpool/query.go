@@ -91,7 +91,9 @@ type run struct {
 // first error. So no write happens twice, and nobody has to guess from the text
 // of a statement what it does.
 func (r *run) open(ctx context.Context) (pgx.Rows, error) {
-	conn, err := r.node.acquire(ctx)
+	// A repetition, and what will not be repeated, gets a connection that was
+	// looked at.
+	conn, err := r.node.acquireFor(ctx, r.attempt == 0 && !mayWrite(r.sql))
 	if err != nil {
 		return nil, r.worse(err)
 	}

@@ -93,7 +93,8 @@ func (n *node) noteWrite(ctx context.Context, conn *pgx.Conn) {
 }
 
 // mayWrite tells queries that are only reads, in all likelihood, from others.
-// It only saves noteWrite a round trip; nothing is repeated because of it.
+// It only saves noteWrite a round trip, and acquire a look at the socket; nothing
+// is repeated because of it.
 func mayWrite(sql string) bool {
 	const read = "select"
 	sql = strings.TrimLeft(sql, " \t\r\n(")

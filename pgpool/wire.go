@@ -40,6 +40,7 @@ type wire struct {
 	flagged    atomic.Bool
 	cancelling atomic.Pointer[chan struct{}]
 	doomed     atomic.Bool // leave the pool at the next acquire
+	suspect    atomic.Bool // has something to say: a farewell, if the ping fails
 	epoch      string      // see epoch.go; "" until a transaction asked for it
 	readOnly   bool        // in a transaction that asked to be read-only
 }
@@ -118,6 +119,9 @@ func (w *wire) SetDeadline(t time.Time) error {
 
 // Close closes the socket and forgets the connection.
 func (w *wire) Close() error {
+	if w.suspect.Swap(false) {
+		w.node.peeked.Add(1)
+	}
 	w.node.forget(w)
 	return w.Conn.Close()
 }
