@@ -1,17 +1,14 @@
 package health
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
-	_ "embed" // for the page's template and style
+	_ "embed" // for the page's style
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -21,12 +18,8 @@ import (
 const refresh = 5
 
 var (
-	//go:embed page.html.tmpl
-	pageSource string
 	//go:embed page.css
 	pageStyle string
-
-	pageTemplate = template.Must(template.New("page").Parse(pageSource))
 
 	// contentSecurityPolicy lets in the page's own style, by its hash, and
 	// nothing else: no script, no image, no frame, no form.
@@ -37,88 +30,48 @@ var (
 	}()
 )
 
-// pageData is what the template shows. Everything is text by then.
-type pageData struct {
-	Style      template.CSS
-	Refresh    int // 0: not
-	Title      string
-	Verdict    Status
-	Words      string // the verdict
-	Symbol     string
-	Facts      []fact
-	Checks     []pageCheck
-	Gauges     []pageGauges
-	Heartbeats []pageHeartbeat
-	Advice     []string
-	Limited    bool // there is more than is shown
-}
-
-type fact struct{ Name, Value string }
-
-type pageCheck struct {
-	Name, Symbol     string
-	Status           Status
-	Gates            string // what it decides
-	Problem, Message string
-	Since, Latency   string
-	Bars             []bar
-	BarsLabel        string
-}
-
-// bar is a run in the sparkline.
-type bar struct {
-	X, Y, Height int
-	Status       Status
-}
-
-type pageGauges struct {
-	Name string
-	List []pageGauge
-}
-
-type pageGauge struct {
-	Name, Value string
-	HasBar      bool
-	Percent     int
-	Full        bool
-}
-
-type pageHeartbeat struct {
-	Name, Symbol, Words string
-	Status              Status
-}
-
 // page renders the view for people. It sets the headers that a page needs and
 // JSON does not.
 func (v *view) page(header http.Header) []byte {
 	header.Set("Content-Security-Policy", contentSecurityPolicy)
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Frame-Options", "DENY")
-	now := time.Now()
-	d := pageData{
-		Style:   template.CSS(pageStyle), //nolint:gosec // our own file
-		Verdict: v.Verdict,
-		Symbol:  symbol(v.Verdict),
-		Words:   v.words(),
-		Limited: !v.everything(),
-	}
 	if !v.still {
-		d.Refresh = refresh
 		header.Set("Refresh", strconv.Itoa(refresh))
 	}
 	name := "Health"
 	if v.everything() {
 		name = cmp.Or(v.Name, name)
 	}
-	d.Title = fmt.Sprintf("%s %s – %s", d.Symbol, d.Words, name)
-	if v.level >= LevelStates {
-		v.fill(&d, now)
+	var m markup
+	m.put(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%v %v – %v</title>
+`, symbol(v.Verdict), v.words(), name)
+	m.raw("<style>", pageStyle, "</style>\n</head>\n<body>\n<main>\n")
+	m.put(`<header class="verdict %v">
+<h1><span aria-hidden="true">%v</span> %v</h1>
+`, v.Verdict, symbol(v.Verdict), v.words())
+	now := time.Now()
+	states := v.level >= LevelStates
+	if states {
+		v.putFacts(&m, now)
 	}
-	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, d); err != nil { // cannot be: the data is ours
-		return []byte(string(v.Verdict) + "\n")
+	m.raw("</header>\n")
+	if states {
+		checks := slices.Clone(v.Checks)
+		slices.SortStableFunc(checks, func(a, b CheckReport) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
+		v.putAdvice(&m)
+		v.putChecks(&m, checks, now)
+		v.putHeartbeats(&m)
+		v.putGauges(&m, checks)
 	}
-	return b.Bytes()
+	v.putFooter(&m)
+	m.raw("</main>\n</body>\n</html>\n")
+	return m.Bytes()
 }
 
 // words says the verdict in a sentence.
@@ -143,103 +96,120 @@ func (v *view) words() string {
 
 func symbol(s Status) string { return map[Status]string{Pass: "●", Warn: "▲", Fail: "✖"}[s] }
 
-func (v *view) fill(d *pageData, now time.Time) {
+func (v *view) putFacts(m *markup, now time.Time) {
+	m.raw("<dl class=\"facts\">\n")
+	fact := func(name, value string) { m.put("<div><dt>%v</dt><dd>%v</dd></div>\n", name, value) }
 	if v.everything() && v.Name != "" {
-		d.Facts = append(d.Facts, fact{"Service", v.Name})
+		fact("Service", v.Name)
 	}
 	if v.everything() && v.Version != "" {
-		d.Facts = append(d.Facts, fact{"Version", v.Version})
+		fact("Version", v.Version)
 	}
-	d.Facts = append(d.Facts,
-		fact{"Phase", string(v.Phase)},
-		fact{"Up for", ago(v.Uptime)},
-		fact{"Last check", ago(now.Sub(v.At)) + " ago"})
-	if v.everything() {
-		d.Advice = v.Advice
-	}
-	for _, name := range v.Heartbeat {
-		h := pageHeartbeat{Name: name, Status: Pass, Symbol: symbol(Pass), Words: "beating"}
-		if slices.Contains(v.Silent, name) {
-			h.Status, h.Symbol, h.Words = Fail, symbol(Fail), "silent for too long"
-		}
-		d.Heartbeats = append(d.Heartbeats, h)
-	}
-	checks := slices.Clone(v.Checks)
-	slices.SortStableFunc(checks, func(a, b CheckReport) int { return cmp.Compare(severity(b.Status), severity(a.Status)) })
-	for i := range checks {
-		r := &checks[i]
-		d.Checks = append(d.Checks, v.pageCheck(r, now))
-		if gauges := v.gauges(r); len(gauges) > 0 {
-			d.Gauges = append(d.Gauges, pageGauges{Name: r.Name, List: gauges})
-		}
-	}
+	fact("Phase", string(v.Phase))
+	fact("Up for", ago(v.Uptime))
+	fact("Last check", ago(now.Sub(v.At))+" ago")
+	m.raw("</dl>\n")
 }
 
-func (v *view) pageCheck(r *CheckReport, now time.Time) pageCheck {
-	c := pageCheck{
-		Name: r.Name, Status: r.Status, Symbol: symbol(r.Status),
-		Gates: "readiness", Problem: r.Class, Message: v.message(r),
-		Since: ago(now.Sub(r.Since)), Latency: "–",
+func (v *view) putAdvice(m *markup) {
+	if len(v.Advice) == 0 || !v.everything() {
+		return
 	}
+	m.raw("<h2>Advice</h2>\n<ul>\n")
+	for _, advice := range v.Advice {
+		m.put("<li>%v</li>\n", advice)
+	}
+	m.raw("</ul>\n")
+}
+
+func (v *view) putChecks(m *markup, checks []CheckReport, now time.Time) {
+	if len(checks) == 0 {
+		return
+	}
+	m.raw(`<h2 id="checks">Components</h2>
+<div class="scroll" role="region" aria-labelledby="checks" tabindex="0">
+<table>
+<caption>Components, the worst first</caption>
+<thead><tr><th scope="col">Component</th><th scope="col">State</th><th scope="col">Since</th><th scope="col">Decides</th><th scope="col">Median / 99 %</th><th scope="col">Latest runs</th></tr></thead>
+<tbody>
+`)
+	for i := range checks {
+		v.putCheck(m, &checks[i], now)
+	}
+	m.raw("</tbody>\n</table>\n</div>\n")
+}
+
+func (v *view) putCheck(m *markup, r *CheckReport, now time.Time) {
+	m.put("<tr>\n<th scope=\"row\">%v</th>\n<td>", r.Name)
+	m.putState(r.Status, string(r.Status))
+	if r.Class != "" {
+		m.put(" %v", r.Class)
+	}
+	if message := v.message(r); message != "" {
+		m.put(`<span class="message">%v</span>`, message)
+	}
+	gates, latency := "readiness", "–"
 	if r.Optional {
-		c.Gates = "nothing"
+		gates = "nothing"
 	}
 	if !r.At.IsZero() {
-		c.Latency = fmt.Sprintf("%.1f / %.1f ms", ms(r.P50), ms(r.P99))
+		latency = fmt.Sprintf("%.1f / %.1f ms", ms(r.P50), ms(r.P99))
 	}
-	c.Bars = sparkline(r.History)
-	c.BarsLabel = fmt.Sprintf("%d runs, %d passed", len(r.History), r.passed())
-	return c
+	m.put(`</td>
+<td class="number">%v</td>
+<td>%v</td>
+<td class="number">%v</td>
+<td>`, ago(now.Sub(r.Since)), gates, latency)
+	m.putSparkline(r)
+	m.raw("</td>\n</tr>\n")
 }
 
-// The sparkline is a bar a run, in a box of these units.
-const (
-	barWidth  = 3
-	barHeight = 20
-)
-
-// sparkline draws the runs' durations, the longest as high as the box, by the
-// square root, so that one slow run does not flatten the others.
-func sparkline(history []Sample) []bar {
-	var longest time.Duration
-	for _, s := range history {
-		longest = max(longest, s.Duration)
+func (v *view) putHeartbeats(m *markup) {
+	if len(v.Heartbeat) == 0 {
+		return
 	}
-	bars := make([]bar, len(history))
-	for i, s := range history {
-		h := 3
-		for longest > 0 && h < barHeight && float64(h*h)/(barHeight*barHeight) < float64(s.Duration)/float64(longest) {
-			h++
+	m.raw("<h2>Heartbeats</h2>\n<ul>\n")
+	for _, name := range v.Heartbeat {
+		m.put("<li>%v: ", name)
+		if slices.Contains(v.Silent, name) {
+			m.putState(Fail, "silent for too long")
+		} else {
+			m.putState(Pass, "beating")
 		}
-		// From the right, so that the latest run is always at the same place.
-		x := (historyLength - len(history) + i) * barWidth
-		bars[i] = bar{X: x, Y: barHeight - h, Height: h, Status: s.Status}
+		m.raw("</li>\n")
 	}
-	return bars
+	m.raw("</ul>\n")
 }
 
-func (v *view) gauges(r *CheckReport) []pageGauge {
-	if !v.everything() {
-		return nil
+func (v *view) putGauges(m *markup, checks []CheckReport) {
+	hasGauges := func(r CheckReport) bool { return len(r.Gauges) > 0 }
+	if !v.everything() || !slices.ContainsFunc(checks, hasGauges) {
+		return
 	}
-	var list []pageGauge
-	for _, g := range r.Gauges {
-		p := pageGauge{Name: g.Name, Value: formatNumber(g.Value)}
-		if g.Max > 0 {
-			p.HasBar = true
-			p.Percent = int(max(0, min(100, 100*g.Value/g.Max)))
-			p.Full = g.Value >= g.Max && g.Unit != "%"
-			if g.Unit != "%" {
-				p.Value += " of " + formatNumber(g.Max)
+	m.raw("<h2>Pools and caches</h2>\n<div class=\"cards\">\n")
+	for i := range checks {
+		if r := &checks[i]; hasGauges(*r) {
+			m.put("<section class=\"card\">\n<h3>%v</h3>\n<dl>\n", r.Name)
+			for _, g := range r.Gauges {
+				m.putGauge(g)
 			}
+			m.raw("</dl>\n</section>\n")
 		}
-		p.Value = strings.TrimSpace(p.Value + " " + g.Unit)
-		if g.Counter {
-			p.Value += fmt.Sprintf(" (%s a second)", formatNumber(g.Rate))
-		}
-		list = append(list, p)
 	}
-	return list
+	m.raw("</div>\n")
+}
+
+func (v *view) putFooter(m *markup) {
+	m.raw("<footer>\n<p>")
+	if v.still {
+		m.raw(`This page does not reload itself. <a href="?">Let it</a>`)
+	} else {
+		m.put(`This page reloads itself every %v seconds. <a href="?refresh=off">Stop that</a>`, refresh)
+	}
+	if !v.everything() {
+		m.raw(" It shows states only: messages and numbers are for those whom the service lets see them.")
+	}
+	m.raw("</p>\n</footer>\n")
 }
 
 func formatNumber(f float64) string {
