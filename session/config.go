@@ -111,7 +111,8 @@ type Config struct {
 	// oldest. The default, 0, is any number.
 	MaxPerUser int `envconfig:"SESSION_MAX_PER_USER"`
 	// Timeout is how long a request waits for Redis. The default is
-	// [DefaultTimeout].
+	// [DefaultTimeout]. A process that is too busy to read a reply in time gets up
+	// to eight times that: it says nothing about Redis.
 	Timeout time.Duration `envconfig:"SESSION_TIMEOUT"`
 	// Fallback is what happens while Redis is away. The default is
 	// [FallbackMemory].

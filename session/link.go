@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,10 @@ const (
 	// on a client without time limits each may hang for seconds.
 	probeEvery = 200 * time.Millisecond
 	maxProbes  = 4
+	// hangs is the number of timeouts after which a client that looks at its
+	// context is to give up, and this process is late no longer.
+	hangs     = 8
+	pollEvery = 10 * time.Millisecond
 )
 
 var (
@@ -187,14 +192,11 @@ type batch struct {
 }
 
 func (b *batch) run() {
-	ctx, cancel := context.WithTimeoutCause(b.link.ctx, b.link.timeout, errTimeout)
+	// Only expire ends the wait: a deadline on the socket would fire before a
+	// reply is read that lies there. This one is for whoever hangs after it.
+	ctx, cancel := context.WithTimeoutCause(b.link.ctx, hangs*b.link.timeout, errTimeout)
 	defer cancel()
-	timer := time.AfterFunc(b.link.timeout, func() {
-		if b.over.CompareAndSwap(false, true) {
-			b.link.fail(errTimeout)
-			b.release(errTimeout)
-		}
-	})
+	timer := time.AfterFunc(b.link.timeout, b.expire)
 	var err error
 	if len(b.cmds) == 1 {
 		_ = b.link.client.Process(ctx, b.cmds[0]) // the error is in the command
@@ -221,6 +223,33 @@ func (b *batch) run() {
 		}
 	}
 	b.release(nil)
+}
+
+// expire ends the wait for a batch.
+func (b *batch) expire() {
+	catchUp(b.link.timeout)
+	if b.over.CompareAndSwap(false, true) {
+		b.link.fail(errTimeout)
+		b.release(errTimeout)
+	}
+}
+
+// catchUp returns when this process keeps up, for its own lateness is not
+// Redis'. One that was stopped for a moment, or has far more to compute than
+// processors, has timers fire before it reads replies that came in time. The
+// runtime looks for those every 10 ms at the latest, and Gosched goes behind all
+// who wait for a processor: if that takes long, there is more time, and at most
+// hangs-1 timeouts.
+func catchUp(timeout time.Duration) {
+	for range hangs - 1 {
+		start := time.Now()
+		time.Sleep(pollEvery)
+		runtime.Gosched()
+		if time.Since(start)-pollEvery < timeout/8 {
+			return
+		}
+		time.Sleep(timeout)
+	}
 }
 
 // release ends the batch. A call without an error of its own gets err.
@@ -303,9 +332,12 @@ func (l *link) probe() error {
 
 // ping asks Redis now, within the timeout.
 func (l *link) ping(ctx context.Context) error {
-	result := make(chan error, 1)
+	result := make(chan error, 2)
 	go func() { result <- l.probe() }()
-	timer := time.NewTimer(l.timeout)
+	timer := time.AfterFunc(l.timeout, func() {
+		catchUp(l.timeout)
+		result <- errTimeout
+	})
 	defer timer.Stop()
 	select {
 	case err := <-result:
@@ -314,9 +346,6 @@ func (l *link) ping(ctx context.Context) error {
 			return unavailable(err)
 		}
 		return nil
-	case <-timer.C:
-		l.fail(errTimeout)
-		return unavailable(errTimeout)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
