@@ -16,7 +16,7 @@ type markup struct{ bytes.Buffer }
 // raw writes what is HTML already.
 func (m *markup) raw(parts ...string) {
 	for _, part := range parts {
-		m.WriteString(part)
+		_, _ = m.WriteString(part)
 	}
 }
 
@@ -26,7 +26,7 @@ func (m *markup) put(format string, texts ...any) {
 	for i, text := range texts {
 		texts[i] = html.EscapeString(fmt.Sprint(text))
 	}
-	fmt.Fprintf(m, format, texts...)
+	_, _ = fmt.Fprintf(m, format, texts...)
 }
 
 func (m *markup) putState(s Status, words string) {
