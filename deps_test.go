@@ -33,14 +33,14 @@ var links = map[string]struct{ modules, packages []string }{
 			"github.com/kelseyhightower/envconfig", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic",
 			"github.com/maypok86/otter/v2", "github.com/klauspost/compress", "golang.org/x/sys",
 		},
-		packages: []string{"internal/backoff", "internal/env", "internal/histogram", "internal/workers"},
+		packages: []string{"internal/backoff", "internal/batches", "internal/env", "internal/histogram", "internal/workers"},
 	},
 	"session": {
 		modules: []string{
 			"github.com/kelseyhightower/envconfig", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic",
 			"github.com/gorilla/sessions", "github.com/gorilla/securecookie", "github.com/rbcervilla/redisstore/v9", "golang.org/x/sys",
 		},
-		packages: []string{"internal/backoff", "internal/env", "internal/histogram", "internal/workers"},
+		packages: []string{"internal/backoff", "internal/batches", "internal/env", "internal/histogram", "internal/workers"},
 	},
 	"devservices": {packages: []string{"internal/filelock", "internal/ports"}},
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pedro-go/pedro/internal/batches"
 	"github.com/pedro-go/pedro/internal/workers"
 )
 
@@ -17,18 +19,13 @@ import (
 //
 //   - Up to directCalls at a time each go by themselves, on the goroutine of
 //     the caller: the fastest way when there is nobody to share with.
-//   - Above, calls queue, and a batch leaves as soon as the queue holds a
-//     laneShare-th of all calls under way, or nothing is under way.
-//     There is no timer: with the network as the limit a batch leaves the
-//     moment that the callers of an earlier one come back, with the processor
-//     as the limit batches grow by themselves.
+//   - Above, calls queue, and a batch leaves as soon as nothing is under way, or
+//     it is a fair share: see [batches.Pace].
 //   - Large values go by themselves too, each on a connection of its own: they
 //     cost so much that a system call more does not matter, and behind one
 //     another they would wait.
 const (
 	directCalls = 3
-	laneShare   = 2
-	maxBatch    = 512
 	largeValue  = 8 << 10 // bytes, of what was read lately, on average
 )
 
@@ -45,6 +42,7 @@ type lane struct {
 	mu      sync.Mutex
 	queue   []*request
 	batches int // under way
+	pace    batches.Pace
 }
 
 // newLane returns a lane whose goroutines end with done.
@@ -163,8 +161,8 @@ func (l *lane) share(ctx context.Context, r *request) ([]byte, error) {
 
 // dispatchLocked sends off a batch if it is time to.
 func (l *lane) dispatchLocked() {
-	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*laneShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
-		n := min(len(l.queue), maxBatch)
+	for l.pace.Due(len(l.queue), l.calls.Load(), l.batches) {
+		n := min(len(l.queue), batches.Max)
 		batch := l.queue[:n:n]
 		l.queue = l.queue[n:]
 		if len(l.queue) == 0 {
@@ -178,11 +176,13 @@ func (l *lane) dispatchLocked() {
 // run carries out a batch.
 func (l *lane) run(batch []*request) {
 	ctx := context.Background() // the client's hook bounds it
+	start := time.Now()
 	if l.cluster {
 		l.pipeline(ctx, batch)
 	} else {
 		l.mget(ctx, batch)
 	}
+	l.pace.Took(time.Since(start))
 	l.calls.Add(int64(-len(batch)))
 	l.mu.Lock()
 	l.batches--

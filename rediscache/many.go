@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pedro-go/pedro/internal/batches"
 )
 
 // GetMany returns the values under keys; those that there are not are missing
@@ -46,7 +48,7 @@ func (n *Namespace[V]) fetchMany(ctx context.Context, keys []string) (map[string
 			ask = append(ask, key)
 		}
 	}
-	for page := range slices.Chunk(ask, maxBatch) {
+	for page := range slices.Chunk(ask, batches.Max) {
 		if err := n.fetchPage(ctx, page, founds); err != nil {
 			n.counts.errors.Add(1)
 			return founds, err

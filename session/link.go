@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/internal/backoff"
+	"github.com/pedro-go/pedro/internal/batches"
 	"github.com/pedro-go/pedro/internal/workers"
 )
 
@@ -22,8 +23,7 @@ import (
 // own goroutine. Commands queue, a few goroutines send them in batches, and
 // whoever waits for one is released after the timeout whatever the client does.
 //
-// Sharing batches is also what makes reads cheap: a batch leaves when nothing
-// is under way, or when half of all callers wait in the queue. There is no timer.
+// Sharing batches is also what makes reads cheap: see [batches.Pace].
 //
 //	       a refusal, a broken connection, or a batch that timed out
 //	up ──────────────────────────────────────────────────────────▶ down: calls are refused at once
@@ -44,6 +44,7 @@ type link struct {
 	mu      sync.Mutex
 	queue   []*call
 	batches int
+	pace    batches.Pace
 	closed  bool
 
 	ctx    context.Context //nolint:containedctx // the life of the prober
@@ -66,8 +67,6 @@ type call struct {
 }
 
 const (
-	maxBatch  = 512
-	linkShare = 2
 	// probeEvery starts another probe while earlier ones hang, up to maxProbes:
 	// on a client without time limits each may hang for seconds.
 	probeEvery = 200 * time.Millisecond
@@ -161,8 +160,8 @@ func (l *link) do(ctx context.Context, cmd redis.Cmder) error {
 
 // dispatchLocked sends off a batch if it is time to.
 func (l *link) dispatchLocked() {
-	for len(l.queue) > 0 && (l.batches == 0 || int64(len(l.queue))*linkShare >= l.calls.Load() || len(l.queue) >= maxBatch) {
-		n := min(len(l.queue), maxBatch)
+	for l.pace.Due(len(l.queue), l.calls.Load(), l.batches) {
+		n := min(len(l.queue), batches.Max)
 		b := &batch{link: l, calls: l.queue[:n:n]}
 		b.cmds = b.one[:]
 		if n > 1 {
@@ -197,6 +196,7 @@ func (b *batch) run() {
 	ctx, cancel := context.WithTimeoutCause(b.link.ctx, hangs*b.link.timeout, errTimeout)
 	defer cancel()
 	timer := time.AfterFunc(b.link.timeout, b.expire)
+	start := time.Now()
 	var err error
 	if len(b.cmds) == 1 {
 		_ = b.link.client.Process(ctx, b.cmds[0]) // the error is in the command
@@ -212,6 +212,7 @@ func (b *batch) run() {
 		return
 	}
 	timer.Stop()
+	b.link.pace.Took(time.Since(start))
 	if err == nil || errors.Is(err, redis.Nil) {
 		b.release(nil)
 		return
