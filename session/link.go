@@ -238,14 +238,16 @@ func (b *batch) expire() {
 // catchUp returns when this process keeps up, for its own lateness is not
 // Redis'. One that was stopped for a moment, or has far more to compute than
 // processors, has timers fire before it reads replies that came in time. The
-// runtime looks for those every 10 ms at the latest, and Gosched goes behind all
-// who wait for a processor: if that takes long, there is more time, and at most
-// hangs-1 timeouts.
+// runtime looks for those every 10 ms at the latest, and Gosched goes behind those
+// who wait for a processor, or some of them: hence several times. If that takes
+// long, there is more time, and at most hangs-1 timeouts.
 func catchUp(timeout time.Duration) {
 	for range hangs - 1 {
 		start := time.Now()
 		time.Sleep(pollEvery)
-		runtime.Gosched()
+		for range 8 {
+			runtime.Gosched()
+		}
 		if time.Since(start)-pollEvery < timeout/8 {
 			return
 		}
