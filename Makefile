@@ -70,8 +70,8 @@ vet: ## go vet, in all modules
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
 
 .PHONY: lint
-lint: ## the linters of .golangci.yml
-	$(TOOL) golangci-lint run ./...
+lint: ## the linters of .golangci.yml, in all modules
+	@status=0; for m in . $(MODULES); do echo "# $$m"; (cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run ./...) || status=1; done; exit $$status
 
 .PHONY: apidiff
 apidiff: ## the exported surface against that of the last tag

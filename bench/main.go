@@ -212,7 +212,7 @@ were at work too.
 }
 
 // peers are the modules whose versions the report names.
-var peers = regexp.MustCompile(`health|k8s.io/apiserver|oklog/run|uber.org/fx|go-redis|rueidis|otter|pgx|lib/pq|sqlx|bun$|scs|sessions|redisstore`)
+var peers = regexp.MustCompile(`health|k8s\.io/apiserver|oklog/run|uber\.org/fx|go-redis|rueidis|otter|pgx|lib/pq|sqlx|bun$|scs|sessions|redisstore`)
 
 func faults(ctx context.Context, b *strings.Builder) {
 	b.WriteString("\n## health/faults\n\nFour probes, one after the other, while one check misbehaves.\n\n| | fault | answers | slowest | runs of the checks |\n|---|---|---|--:|--:|\n")

@@ -23,7 +23,7 @@ import (
 
 // A host with metrics for Prometheus and spans for whatever exporter the
 // TracerProvider has.
-func Example() {
+func Example() { //nolint:testableexamples // it would serve until it is stopped
 	run := func(ctx context.Context, dbCfg pgpool.Config, rdCfg rediscache.Config, snCfg session.Config) error {
 		metrics, err1 := prom.New(nil)       // or any other MeterProvider
 		tracers := trace.NewTracerProvider() // with trace.WithBatcher(an exporter)
@@ -72,7 +72,7 @@ func ExampleSetRoute() {
 		return
 	}
 	handler := t.HTTP(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		telemetry.SetRoute(r, "/patients/{id}") // chi.RouteContext(r.Context()).RoutePattern()
+		telemetry.SetRoute(r, "/patients/{id}") // the RoutePattern of chi's RouteContext
 	}))
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/patients/7", http.NoBody))
 	fmt.Println(recorder.Ended()[0].Name())

@@ -164,7 +164,8 @@ func newPedroCache(ctx context.Context, url string) (*rediscache.Cache, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, func() { _ = c.Stop(context.Background()) }, c.Start(ctx)
+	err = c.Start(ctx)
+	return c, func() { _ = c.Stop(context.Background()) }, err
 }
 
 // fill writes every key with go-redis, unless they are there.

@@ -126,7 +126,7 @@ var loaders = []getter{
 		return func(ctx context.Context, i int) error {
 			key := "miss:" + strconv.FormatInt(missing.Add(1), 10)
 			if _, err := c.Get(ctx, key).Bytes(); !errors.Is(err, redis.Nil) {
-				return fmt.Errorf("%w: %v, want a miss", errWrong, err)
+				return fmt.Errorf("no miss: %w", errors.Join(errWrong, err))
 			}
 			b, err := json.Marshal(makeProduct(i))
 			if err != nil {
@@ -143,7 +143,7 @@ var loaders = []getter{
 		return func(ctx context.Context, i int) error {
 			key := "miss:" + strconv.FormatInt(missing.Add(1), 10)
 			if err := c.Do(ctx, c.B().Get().Key(key).Build()).Error(); !rueidis.IsRedisNil(err) {
-				return fmt.Errorf("%w: %v, want a miss", errWrong, err)
+				return fmt.Errorf("no miss: %w", errors.Join(errWrong, err))
 			}
 			b, err := json.Marshal(makeProduct(i))
 			if err != nil {

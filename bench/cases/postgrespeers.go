@@ -165,7 +165,8 @@ func openDB(ctx context.Context, driver, url string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(poolSize)
 	db.SetMaxIdleConns(poolSize)
-	return db, db.PingContext(ctx)
+	err = db.PingContext(ctx)
+	return db, err
 }
 
 func openSQL(ctx context.Context, driver, url string) (*database, error) {
@@ -264,10 +265,12 @@ func openSQLX(ctx context.Context, url string) (*database, error) {
 	db := sqlx.NewDb(raw, "pgx")
 	return &database{
 		get: func(ctx context.Context, id int64) (a account, err error) {
-			return a, db.GetContext(ctx, &a, getSQL, id)
+			err = db.GetContext(ctx, &a, getSQL, id)
+			return a, err
 		},
 		list: func(ctx context.Context, from int64) (list []account, err error) {
-			return list, db.SelectContext(ctx, &list, listSQL, from)
+			err = db.SelectContext(ctx, &list, listSQL, from)
+			return list, err
 		},
 		transfer: func(ctx context.Context, from, to int64) error { return transfer(ctx, raw, from, to) },
 		insert: func(ctx context.Context, rows []account, conflict bool) (inserted int64, err error) {
@@ -305,10 +308,12 @@ func openBun(ctx context.Context, url string) (*database, error) {
 	db := bun.NewDB(raw, pgdialect.New())
 	return &database{
 		get: func(ctx context.Context, id int64) (a account, err error) {
-			return a, db.NewSelect().Model(&a).ModelTableExpr("accounts AS account").Where("id = ?", id).Scan(ctx)
+			err = db.NewSelect().Model(&a).ModelTableExpr("accounts AS account").Where("id = ?", id).Scan(ctx)
+			return a, err
 		},
 		list: func(ctx context.Context, from int64) (list []account, err error) {
-			return list, db.NewSelect().Model(&list).ModelTableExpr("accounts AS account").Where("id >= ?", from).Order("id").Limit(listed).Scan(ctx)
+			err = db.NewSelect().Model(&list).ModelTableExpr("accounts AS account").Where("id >= ?", from).Order("id").Limit(listed).Scan(ctx)
+			return list, err
 		},
 		transfer: func(ctx context.Context, from, to int64) error {
 			return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
@@ -320,7 +325,7 @@ func openBun(ctx context.Context, url string) (*database, error) {
 			})
 		},
 		insert: func(ctx context.Context, rows []account, conflict bool) (inserted int64, err error) {
-			return inserted, db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+			err = db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 				for part := range slices.Chunk(rows, chunk) {
 					q := tx.NewInsert().Model(&part).ModelTableExpr("items")
 					if conflict {
@@ -338,6 +343,7 @@ func openBun(ctx context.Context, url string) (*database, error) {
 				}
 				return nil
 			})
+			return inserted, err
 		},
 		close: func() { _ = raw.Close() },
 	}, nil

@@ -232,7 +232,7 @@ func (b *balancer) close(err error) error {
 	b.done.Wait()
 	b.client.CloseIdleConnections()
 	for _, i := range b.instances() {
-		i.child.close()
+		i.close()
 	}
 	return err
 }

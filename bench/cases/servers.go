@@ -151,7 +151,7 @@ func familyCPU(pid int) (time.Duration, error) {
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		return sum, nil //nolint:nilerr // a kernel without it; the site's first process is nearly all
+		return sum, nil // a kernel without it; the site's first process is nearly all
 	}
 	for text := range strings.FieldsSeq(string(b)) {
 		child, err := strconv.Atoi(text)

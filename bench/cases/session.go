@@ -199,11 +199,12 @@ func (b *browser) expect(path, want string) error {
 // request returns what get sends.
 func (b *browser) request(path string) []byte {
 	if b.sent.path != path || b.sent.cookie != b.cookie || b.sent.request == nil {
-		request := append(b.sent.request[:0], "GET "+path+" HTTP/1.1\r\nHost: bench\r\n"...)
+		b.sent.path, b.sent.cookie = path, b.cookie
+		b.sent.request = append(b.sent.request[:0], "GET "+path+" HTTP/1.1\r\nHost: bench\r\n"...)
 		if b.cookie != "" {
-			request = append(request, "Cookie: "+b.cookie+"\r\n"...)
+			b.sent.request = append(b.sent.request, "Cookie: "+b.cookie+"\r\n"...)
 		}
-		b.sent.path, b.sent.cookie, b.sent.request = path, b.cookie, append(request, "\r\n"...)
+		b.sent.request = append(b.sent.request, "\r\n"...)
 	}
 	return b.sent.request
 }

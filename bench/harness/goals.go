@@ -265,10 +265,8 @@ func (g Goals) Guarded(all []Case) []Case {
 }
 
 func appendNew(list []Params, p Params) []Params {
-	for _, q := range list {
-		if q == p {
-			return list
-		}
+	if slices.Contains(list, p) {
+		return list
 	}
 	return append(list, p)
 }

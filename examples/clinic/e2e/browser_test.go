@@ -1,4 +1,4 @@
-package e2e
+package e2e_test
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (b *browser) tab() *browser {
 	return listen(b.t, ctx)
 }
 
-func listen(t *testing.T, ctx context.Context) *browser { //nolint:revive // as in chromedp
+func listen(t *testing.T, ctx context.Context) *browser {
 	t.Helper()
 	b := &browser{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, func(ev any) {
@@ -174,15 +174,15 @@ func axeSource(t *testing.T) string {
 		const path = "node_modules/axe-core/axe.min.js"
 		if _, err := os.Stat(path); err != nil {
 			if out, err := exec.Command("npm", "ci", "--no-audit", "--no-fund").CombinedOutput(); err != nil {
-				axeErr = fmt.Errorf("npm ci: %w\n%s", err, out)
+				errAxe = fmt.Errorf("npm ci: %w\n%s", err, out)
 				return
 			}
 		}
 		data, err := os.ReadFile(path)
-		axeText, axeErr = string(data)+";0", err // ;0: the value of the script must be one that can be sent
+		axeText, errAxe = string(data)+";0", err // ;0: the value of the script must be one that can be sent
 	})
-	if axeErr != nil {
-		t.Fatal(axeErr)
+	if errAxe != nil {
+		t.Fatal(errAxe)
 	}
 	return axeText
 }
@@ -190,7 +190,7 @@ func axeSource(t *testing.T) string {
 var (
 	axeOnce sync.Once
 	axeText string
-	axeErr  error
+	errAxe  error
 )
 
 // screenshot writes the page to artifacts/name.png.
