@@ -236,6 +236,11 @@ func Merge(tables, more []Table) {
 	}
 }
 
+// Promised reports whether a ratio is promised of a case with some parameters.
+func (g Goals) Promised(name string, p Params) bool {
+	return slices.ContainsFunc(g.Ratio, func(r Goal) bool { return r.Case == name && r.Params() == p })
+}
+
 // Guarded cuts the cases down to what the floors are about.
 func (g Goals) Guarded(all []Case) []Case {
 	var list []Case

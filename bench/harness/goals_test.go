@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pedro-go/pedro/bench/harness"
@@ -101,6 +102,33 @@ goal = 1.5
 	if len(cases) != 1 || len(cases[0].Stacks) != 2 || len(cases[0].Params) != 1 || cases[0].Params[0].Callers != 2 {
 		t.Errorf("the guard runs %+v, want c with 2 callers, theirs and ours", cases)
 	}
+}
+
+// What is promised is measured for twice as long as the rest of its case.
+func TestPromised(t *testing.T) {
+	t.Parallel()
+	g := goals(t, `
+[[ratio]]
+case = "c"
+callers = 2
+stack = "theirs"
+against = "ours"
+goal = 1.5
+`)
+	synctest.Test(t, func(t *testing.T) {
+		o := options()
+		o.Promised = g.Promised
+		tables, err := harness.Run(t.Context(), harness.Case{
+			Name: "c", Params: []harness.Params{{Callers: 1}, {Callers: 2}},
+			Stacks: []harness.Stack{sleeper("ours", time.Millisecond), sleeper("theirs", time.Millisecond)},
+		}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if one, two := len(tables[0].Rows[0].Ratio), len(tables[1].Rows[0].Ratio); one != o.Rounds || two != 2*o.Rounds {
+			t.Errorf("%d and %d rounds, want %d and, where a ratio is promised, %d", one, two, o.Rounds, 2*o.Rounds)
+		}
+	})
 }
 
 // What every row has in it is taken off round by round.

@@ -118,7 +118,10 @@ type Options struct {
 	Rounds int
 	Slice  time.Duration // of a stack in a round
 	Warmup time.Duration // of a stack before the first
-	Log    func(format string, args ...any)
+	// Promised says that a ratio is promised of a case with some parameters: there
+	// are twice as many rounds, so that less of the median is chance. Optional.
+	Promised func(name string, p Params) bool
+	Log      func(format string, args ...any)
 }
 
 // A Row is what was measured of a stack.
@@ -165,8 +168,8 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 	return tables, nil
 }
 
-// Where luck decides, a case has this many times as many rounds; with one caller
-// they are shorter.
+// Where luck decides, or something is promised, a case has more times as many
+// rounds; with one caller they are finer times as many, and shorter.
 const (
 	more  = 2
 	finer = 3
@@ -176,6 +179,9 @@ const (
 func (o Options) fit(c Case, p Params) (fitted Options, luck bool) {
 	if c.Rounds > 0 {
 		o.Rounds = min(o.Rounds, c.Rounds)
+	}
+	if o.Promised != nil && o.Promised(c.Name, p) {
+		o.Rounds *= more
 	}
 	switch luck = c.Luck; {
 	case luck && p.Callers <= 1:
