@@ -182,7 +182,9 @@ func (l *lane) run(batch []*request) {
 	} else {
 		l.mget(ctx, batch)
 	}
-	l.pace.Took(time.Since(start))
+	if batch[0].err == nil { // one that was refused tells nothing of the distance
+		l.pace.Took(time.Since(start))
+	}
 	l.calls.Add(int64(-len(batch)))
 	l.mu.Lock()
 	l.batches--

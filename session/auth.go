@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A login is a change of who is logged in that has not been saved yet.
@@ -42,6 +44,9 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 	if userID == "" {
 		return errors.New("session: set authenticated: empty user ID")
 	}
+	if !utf8.ValidString(userID) { // JSON would make two users one
+		return errors.New("session: set authenticated: the user ID is not UTF-8: encode it, for instance in hex")
+	}
 	userID = strings.Clone(userID) // of a request whose memory a server may use again, as fasthttp does
 	raw := make(map[string]json.RawMessage, len(data))
 	for key, value := range data {
@@ -66,6 +71,7 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 	if err != nil {
 		return err
 	}
+	changes, before := maps.Clone(s.changes), s.login
 	if s.user() != "" && s.user() != userID { // what it held is not for this user
 		s.changes = map[string]*change{}
 		if s.base != nil {
@@ -77,7 +83,7 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 	s.login = &login{user: userID, at: time.Now(), fence: f}
 	for key, value := range raw {
 		if err := s.put(key, &change{blind: true, start: value, value: value}); err != nil {
-			s.login = nil
+			s.changes, s.login = changes, before
 			return err
 		}
 	}
@@ -94,6 +100,7 @@ func (s *Session) commitLogin(ctx context.Context) error {
 	id := s.m.format.newIdent(s.id)
 	var r *record
 	var err error
+	mark := s.mark()
 	for range 4 {
 		if s.base == nil {
 			err = errGone
@@ -106,7 +113,10 @@ func (s *Session) commitLogin(ctx context.Context) error {
 			if cur != s.base && s.base.User != "" && s.base.User != l.user {
 				next.Values = s.apply(s.base) // what others added meanwhile is not for this user either
 			}
-			return &plan{next: next, to: id, left: s.m.retired(cur, l.at), independent: true}, nil
+			if mark != 0 {
+				next.mark(mark)
+			}
+			return &plan{next: next, to: id, left: s.m.retired(cur, l.at), independent: true, changes: s.changes, mark: mark}, nil
 		})
 		moved, ok := errors.AsType[*movedError](err)
 		if !ok {

@@ -130,6 +130,20 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestForgedRedisstoreCookie: what taking over redisstore's sessions costs for a
+// cookie that leads to none.
+func TestForgedRedisstoreCookie(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	client := dial(t, s.URL())
+	base := app(t, open(t, client, session.Config{}, session.WithRedisstoreRecords(session.RedisstoreConfig{Name: "app"})))
+	mon := newMonitor(t, s.Addr())
+	got := mon.during(t, func(name string) { client.Echo(t.Context(), name) }, func() { raw(t, base+"/me", "app="+strings.Repeat("A", 103)) })
+	if len(got) != 3 {
+		t.Errorf("%d commands, want 3: %q", len(got), got)
+	}
+}
+
 // TestTouch: use is written down at most once every TouchEvery, and keeps a
 // session alive.
 func TestTouch(t *testing.T) {

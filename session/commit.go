@@ -57,17 +57,23 @@ func (s *Session) commitChange(ctx context.Context) error {
 	now := time.Now()
 	changed, rotate := s.changed(), s.dueForRotation(now)
 	touch := now.Sub(time.UnixMilli(s.base.Seen)) >= s.m.cfg.TouchEvery
-	if s.stale && !s.over && s.cookie == cookieKeep {
-		s.cookie = cookieSet
-	}
 	if !changed && !rotate && !touch && !s.base.old && !s.regenerate {
 		return s.heal(ctx)
 	}
-	var to ident
+	save := saving{changed: changed, touch: touch, fence: fence{any: true}}
+	var fresh ident // the same in all attempts: the reply to the first may be what was lost
+	if rotate || s.regenerate {
+		fresh = s.m.format.newIdent(s.id)
+		if s.base.User != "" {
+			if f, err := s.m.fence(ctx, s.base.User); err == nil {
+				save.fence = f
+			}
+		}
+	}
 	mark := s.mark()
 	for range 4 {
 		r, err := s.m.store.update(ctx, s.id, func(cur *record) (*plan, error) {
-			to = ident{}
+			save.to = ident{}
 			if mark != 0 && slices.Contains(cur.Marks, mark) {
 				return nil, nil //nolint:nilnil // the client sent it twice, and the first had arrived
 			}
@@ -79,12 +85,12 @@ func (s *Session) commitChange(ctx context.Context) error {
 			p.next.old = false
 			s.m.used(s, p.next, now)
 			due := rotate && now.UnixMilli()-cur.Rotated >= s.m.cfg.RegenerateEvery.Milliseconds()
-			if s.regenerate || due {
-				to = s.m.format.newIdent(s.id)
-				p.to, p.next.Rotated = to, now.UnixMilli()
+			if s.regenerate && !s.over || due {
+				save.to = fresh
+				p.to, p.next.Rotated = fresh, now.UnixMilli()
 				p.left = s.m.retired(cur, now)
 				if !s.regenerate && p.left != nil {
-					p.left.Next, p.left.Until = to.token, now.Add(s.m.cfg.RegenerateGrace).UnixMilli()
+					p.left.Next, p.left.Until = fresh.token, now.Add(s.m.cfg.RegenerateGrace).UnixMilli()
 				}
 			} else if !changed && !cur.old && cur != s.base && now.UnixMilli()-cur.Seen < s.m.cfg.TouchEvery.Milliseconds() {
 				return nil, nil //nolint:nilnil // another request has noted the use
@@ -95,9 +101,16 @@ func (s *Session) commitChange(ctx context.Context) error {
 			s.id, s.followed = moved.to, true
 			continue
 		}
-		return s.committed(ctx, r, to, changed, touch, err)
+		return s.committed(ctx, r, save, err)
 	}
-	return nil
+	return unavailable(errNotSaved)
+}
+
+// saving is what commitChange is about to do.
+type saving struct {
+	changed, touch bool
+	to             ident // the new ID, if there is to be one
+	fence          fence // what has to be still so when that is listed
 }
 
 // mark names this save if it holds an Update, and is 0 if not.
@@ -111,46 +124,58 @@ func (s *Session) mark() uint32 {
 }
 
 // committed notes what came of it.
-func (s *Session) committed(ctx context.Context, r *record, to ident, changed, touch bool, err error) error {
+func (s *Session) committed(ctx context.Context, r *record, save saving, err error) error {
 	switch {
 	case errors.Is(err, errGone):
-		s.m.ended(s, s.base)
-		s.base, s.id, s.err = nil, ident{}, ErrEnded
-		if changed {
-			s.m.stats.lateWrites.Add(1)
-		}
+		s.gone(save)
 		return nil
-	case err != nil && !changed && !s.regenerate:
+	case err != nil && !save.changed && !s.regenerate:
 		return nil // the use could not be noted: no harm done
 	case err != nil:
 		return err
 	}
-	if touch || s.base.old {
+	if save.touch || s.base.old {
 		s.m.stats.touches.Add(1)
 		s.m.noteUse(ctx, s.id, r)
 		if x := s.m.opts.express; x != nil && x.Rolling && !s.over {
 			s.cookie = cookieSet
 		}
 	}
-	if to.token != "" {
+	if save.to.token != "" {
 		old := s.id
-		s.id, s.cookie, s.regenerate = to, cookieSet, false
-		s.m.regenerated(ctx, s, old, r)
-	} else if s.followed && !s.over {
+		s.id, s.cookie, s.regenerate = save.to, cookieSet, false
+		if err := s.m.regenerated(ctx, s, old, r, save.fence); err != nil { // revoked meanwhile
+			_, _ = s.m.store.drop(ctx, s.id)
+			s.gone(save)
+			return nil
+		}
+	} else if (s.followed || s.stale) && !s.over {
 		s.cookie = cookieSet
 	}
 	s.base = r
 	return nil
 }
 
-// heal tells a client that still shows the ID before which one is next, in case
-// the response that did was lost. Only if that one lives: a login may have
+// gone notes that somebody else has ended the session.
+func (s *Session) gone(save saving) {
+	s.m.ended(s, s.base)
+	s.base, s.id, s.err = nil, ident{}, ErrEnded
+	if s.cookie == cookieSet { // by an earlier save
+		s.cookie = cookieKeep
+	}
+	if save.changed {
+		s.m.stats.lateWrites.Add(1)
+	}
+}
+
+// heal tells a client that still shows the ID before which one is next, or whose
+// cookie is of an old secret, in case the response that did was lost. Only if that one lives: a login may have
 // replaced it meanwhile, and its cookie must not be undone.
 func (s *Session) heal(ctx context.Context) error {
-	if !s.followed || s.over || s.cookie != cookieKeep {
+	if (!s.followed && !s.stale) || s.over || s.cookie != cookieKeep {
 		return nil
 	}
-	if r, err := s.m.store.load(ctx, s.id); err == nil && !r.Retired {
+	if r, err := s.m.store.read(ctx, s.id, 0); err == nil && !r.Retired {
 		s.cookie = cookieSet
 	}
 	return nil
@@ -163,6 +188,6 @@ func (s *Session) heal(ctx context.Context) error {
 // is worth that risk.
 func (s *Session) dueForRotation(now time.Time) bool {
 	every := s.m.cfg.RegenerateEvery
-	return every > 0 && s.base.User != "" && !s.over && !s.followed && s.m.rotates && s.m.store.steady() &&
+	return every > 0 && s.base.User != "" && !s.over && !s.followed && s.m.store.retires && s.m.store.steady() &&
 		now.Sub(time.UnixMilli(s.base.Rotated)) >= every
 }

@@ -108,17 +108,20 @@ type Config struct {
 	// MaxBytes is the largest encoded session. The default is [DefaultMaxBytes].
 	MaxBytes int `envconfig:"SESSION_MAX_BYTES"`
 	// MaxPerUser is how many sessions a user may have; a further login ends the
-	// oldest. The default, 0, is any number.
+	// oldest. The default, 0, is any number. After a change of secrets, sessions
+	// count once they have got a new ID.
 	MaxPerUser int `envconfig:"SESSION_MAX_PER_USER"`
 	// Timeout is how long a request waits for Redis. The default is
 	// [DefaultTimeout]. A process that is too busy to read a reply in time gets up
-	// to eight times that: it says nothing about Redis.
+	// to seven times that, and 10 ms each time, in addition: it says nothing about
+	// Redis.
 	Timeout time.Duration `envconfig:"SESSION_TIMEOUT"`
 	// Fallback is what happens while Redis is away. The default is
 	// [FallbackMemory].
 	Fallback Fallback `envconfig:"SESSION_FALLBACK"`
 	// MemoryBytes bounds what is remembered of sessions in this process. The
-	// default is [DefaultMemoryBytes].
+	// default is [DefaultMemoryBytes]. Without Redis it bounds the sessions
+	// themselves: those used least are ended.
 	MemoryBytes int64 `envconfig:"SESSION_MEMORY_BYTES"`
 	// LocalCache serves a session from memory for this long without asking
 	// Redis. Other processes' changes and revocations arrive by a message, in a

@@ -43,10 +43,12 @@ func (m *Manager) RevokeAll(ctx context.Context) error {
 	if m.link != nil {
 		m.readEpoch(ctx)
 	}
-	if m.opts.express != nil {
+	if m.opts.express != nil && m.link != nil {
 		return m.removeAll(ctx)
 	}
-	want := m.epoch.Add(1)
+	// By the clock, so that it is later than one that this process has not heard of.
+	want := max(m.epoch.Load()+1, time.Now().UnixMilli())
+	m.sawEpoch(want)
 	m.event(nil, Event{Kind: Revoked})
 	if m.link == nil {
 		return nil
@@ -61,26 +63,44 @@ func (m *Manager) RevokeAll(ctx context.Context) error {
 
 // removeAll is RevokeAll for records that know no epoch.
 func (m *Manager) removeAll(ctx context.Context) error {
+	m.event(nil, Event{Kind: Revoked})
+	err := m.removeUntil(ctx, 0)
+	if err == nil {
+		return nil
+	}
+	now := time.Now().UnixMilli()
+	m.store.live.each(func(e *entry, _ *view) { _, _ = m.store.drop(ctx, e.id) })
+	m.store.later(func(ctx context.Context) error { return m.removeUntil(ctx, now) })
+	m.wake()
+	return fmt.Errorf("session: revoke all: %w", unavailable(err))
+}
+
+// removeUntil removes every record, but those of whoever has logged in after
+// last, in ms, if that is not 0.
+func (m *Manager) removeUntil(ctx context.Context, last int64) error {
 	sweep := func(ctx context.Context, c redis.Cmdable) error {
 		it := c.Scan(ctx, 0, m.opts.express.Prefix+"*", 500).Iterator()
 		for it.Next(ctx) {
-			if _, err := m.store.drop(ctx, expressIdent(strings.TrimPrefix(it.Val(), m.opts.express.Prefix))); err != nil {
+			id := expressIdent(strings.TrimPrefix(it.Val(), m.opts.express.Prefix))
+			if last != 0 {
+				r, err := m.store.read(ctx, id, 0)
+				switch {
+				case err == nil && r.AuthTime > last:
+					continue
+				case errors.Is(err, ErrUnavailable):
+					return err
+				}
+			}
+			if _, err := m.store.drop(ctx, id); err != nil {
 				return err
 			}
 		}
 		return it.Err()
 	}
-	var err error
 	if cluster, ok := m.link.client.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return sweep(ctx, c) })
-	} else {
-		err = sweep(ctx, m.link.client)
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return sweep(ctx, c) })
 	}
-	if err != nil {
-		return fmt.Errorf("session: revoke all: %w", unavailable(err))
-	}
-	m.event(nil, Event{Kind: Revoked})
-	return nil
+	return sweep(ctx, m.link.client)
 }
 
 func (m *Manager) raiseEpoch(ctx context.Context, want int64) error {

@@ -13,7 +13,7 @@ const (
 	Destroyed     Kind = "destroyed"     // by a logout
 	Revoked       Kind = "revoked"       // by one of the Revoke methods, or by MaxPerUser
 	Expired       Kind = "expired"       // over while a request used it
-	Late          Kind = "late"          // a request wanted to save, and the session had been ended
+	Late          Kind = "late"          // a request wanted to save, if only that it was used, and the session had been ended
 	Rejected      Kind = "rejected"      // a cookie did not lead to a session; see Reason
 	Moved         Kind = "moved"         // an authenticated one is used from another network or kind of browser
 )

@@ -70,6 +70,9 @@ func (c *ExpressConfig) validate(p *env.Problems, cfg Config) {
 	if len(cfg.Secrets) == 0 {
 		p.Add("SESSION_SECRET", "is needed to share sessions with Express; use the secret of the Node service")
 	}
+	if k := cfg.withDefaults().KeyPrefix; strings.HasPrefix(k, c.Prefix) {
+		p.Add("SESSION_PREFIX", "must not begin with ExpressConfig.Prefix, or RevokeAll would take what is there for sessions")
+	}
 	if c.MaxAge < 0 || c.TTL < time.Second {
 		p.Add("ExpressConfig", "MaxAge must not be negative, and TTL must be 1s or more")
 	}

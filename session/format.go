@@ -16,8 +16,8 @@ type ident struct {
 
 func identOf(token string) ident { return ident{token: token, sid: storageID(token)} }
 
-// A format is how IDs travel and records are stored. There are two: our own,
-// and that of express-session.
+// A format is how IDs travel and records are stored. There are two: our own
+// (within carryFormat for a gorilla store), and that of express-session.
 type format interface {
 	// newIdent makes an ID, kept near another one if that is not empty.
 	newIdent(of ident) ident

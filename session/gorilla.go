@@ -164,7 +164,10 @@ func (st *gorillaState) finish(w http.ResponseWriter, gs *sessions.Session) erro
 	if s.cookie != cookieClear && s.base != nil {
 		value = s.m.format.cookieValue(s.id, s.name)
 	}
-	opts := *gs.Options
+	opts := sessions.Options{Path: s.m.cfg.Path}
+	if gs.Options != nil {
+		opts = *gs.Options
+	}
 	opts.HttpOnly, opts.Secure = true, opts.Secure || s.m.secure
 	putCookie(w.Header(), sessions.NewCookie(s.name, value, &opts))
 	addVary(w.Header())

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -314,4 +315,99 @@ func redisstoreSession(t *testing.T, client redis.UniversalClient) (cookie, key 
 	}
 	c := rsp.Result().Cookies()[0]
 	return c.Name + "=" + c.Value, "session:" + c.Value
+}
+
+type failing struct {
+	*memStore
+	fail bool
+}
+
+type memStore struct{ m map[string]map[any]any }
+
+func (s *memStore) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return s.New(r, name)
+}
+
+func (s *memStore) New(r *http.Request, name string) (*sessions.Session, error) {
+	gs := sessions.NewSession(s, name)
+	c, err := r.Cookie(name)
+	if err == nil {
+		gs.ID = c.Value
+		if v, ok := s.m[c.Value]; ok {
+			gs.Values = v
+		}
+	}
+	return gs, nil
+}
+
+func (f *failing) New(r *http.Request, name string) (*sessions.Session, error) {
+	s, err := f.memStore.New(r, name)
+	if f.fail {
+		err = errors.New("store is away")
+	}
+	return s, err
+}
+
+func (s *memStore) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
+	s.m[gs.ID] = gs.Values
+	if gs.Options.MaxAge < 0 {
+		delete(s.m, gs.ID)
+	}
+	return nil
+}
+
+func (f *failing) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
+	if f.fail {
+		return errors.New("store is away")
+	}
+	return f.memStore.Save(r, w, gs)
+}
+
+func TestGorillaOffTwoLogouts(t *testing.T) {
+	t.Parallel()
+	f := &failing{memStore: &memStore{m: map[string]map[any]any{}}}
+	m := open(t, nil, session.Config{Fallback: session.FallbackOff}, session.WithGorillaStore(f))
+	mw := session.Middleware(m)
+	rec := httptest.NewRecorder()
+	mw(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = session.SetAuthenticated(r.Context(), "ada", nil)
+	})).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	req := httptest.NewRequest("GET", "/", nil)
+	req.AddCookie(rec.Result().Cookies()[0])
+	loaded := func(f func(s *session.Session)) {
+		mw(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			if s.UserID() != "ada" {
+				t.Error("not loaded")
+			}
+			f(s)
+		})).ServeHTTP(httptest.NewRecorder(), req)
+	}
+	loaded(func(s1 *session.Session) {
+		loaded(func(s2 *session.Session) {
+			f.fail = true
+			for _, s := range []*session.Session{s1, s2} {
+				if err := s.Destroy(); !errors.Is(err, session.ErrUnavailable) {
+					t.Errorf("Destroy: %v, want ErrUnavailable", err)
+				}
+			}
+			f.fail = false
+		})
+	})
+}
+
+// TestGorillaNilOptions: a host may have taken the options away.
+func TestGorillaNilOptions(t *testing.T) {
+	t.Parallel()
+	st := open(t, nil, session.Config{}).GorillaStore()
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	s, err := st.New(r, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Values["k"], s.Options = "v", nil
+	w := httptest.NewRecorder()
+	if err := st.Save(r, w, s); err != nil || w.Header().Get("Set-Cookie") == "" {
+		t.Errorf("Save: %v, Set-Cookie %q", err, w.Header().Get("Set-Cookie"))
+	}
 }

@@ -84,7 +84,7 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KE
 return out`)
 )
 
-// entryKey is where a user's sessions are listed by this secret.
+// key is where a user's sessions are listed by this secret.
 func (x *index) key(k *keys, user string) string { return x.prefix + k.userKey(user) }
 
 // fence looks at the generation of a user before a login.

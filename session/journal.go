@@ -23,6 +23,7 @@ func (st *store) keep(e *entry, r *record) {
 		e.view.Store(&view{rec: r, dirty: true})
 		st.note(e)
 	}
+	st.live.pin(e)
 	st.live.grew(e, sizeOf(r))
 }
 
@@ -50,7 +51,7 @@ func (st *store) updateMemory(e *entry, f func(*record) (*plan, error), attempt 
 		return nil, err
 	}
 	if p.to.token != "" {
-		st.moveMemory(e, v, p)
+		st.moveMemory(e, v, p, attempt)
 		return p.next, nil
 	}
 	if st.back != nil && !e.dirty {
@@ -88,9 +89,7 @@ func (e *entry) redo(next, theirs *record) {
 			if slices.Contains(theirs.Marks, u.mark) {
 				continue
 			}
-			if v, err := u.change.on(value); err == nil {
-				value = v
-			}
+			value = u.change.again(value)
 			if !slices.Contains(next.Marks, u.mark) {
 				next.mark(u.mark)
 			}
@@ -104,7 +103,7 @@ func (e *entry) redo(next, theirs *record) {
 }
 
 // moveMemory gives a session a new ID in memory.
-func (st *store) moveMemory(e *entry, v *view, p *plan) {
+func (st *store) moveMemory(e *entry, v *view, p *plan, attempt *view) {
 	to := st.live.entry(p.to)
 	to.mu.Lock() // nobody else knows this ID yet
 	defer to.mu.Unlock()
@@ -116,11 +115,18 @@ func (st *store) moveMemory(e *entry, v *view, p *plan) {
 			if e.dirty && e.base != nil {
 				base = e.base
 			}
-			to.origin = &origin{id: e.id, base: base, needed: !p.independent, left: p.left}
+			to.origin = &origin{id: e.id, base: base, needed: !p.independent, left: p.left, before: e.origin}
 		}
+		if v.rec.User == "" || v.rec.User == p.next.User {
+			to.updates = e.updates
+		}
+		to.noteUpdates(p)
+		to.attempt = attempt
+		e.origin = nil // it is to's now
 		st.forget(e)
 	}
-	e.view.Store(&view{gone: p.left == nil, rec: p.left})
+	// Redis still has what was there, and is not asked before it knows better.
+	e.view.Store(&view{gone: p.left == nil, rec: p.left, dirty: to.origin != nil && to.origin.id == e.id})
 	st.keep(to, p.next)
 }
 
@@ -152,10 +158,22 @@ func (st *store) note(e *entry) {
 
 // forget takes an entry out of the journal.
 func (st *store) forget(e *entry) {
+	for o := e.origin; o != nil; o = o.before {
+		st.settled(o)
+	}
 	e.dirty, e.base, e.baseRaw, e.attempt, e.origin, e.updates = false, nil, nil, nil, nil, nil
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	delete(st.journal, e)
+}
+
+// settled has Redis asked about an ID again.
+func (st *store) settled(o *origin) {
+	if from := st.live.get(o.id.sid); from != nil {
+		if v := from.view.Load(); v != nil && v.dirty {
+			from.view.CompareAndSwap(v, &view{rec: v.rec, gone: v.gone})
+		}
+	}
 }
 
 // later has f run when Redis is back.
@@ -165,10 +183,11 @@ func (st *store) later(f func(context.Context) error) {
 	st.pending = append(st.pending, f)
 }
 
-// replay brings everything over that was kept. It stops at the first thing that
-// Redis does not take.
+// replay brings everything over that was kept. What is refused does not hold up
+// the rest, unless Redis is away again.
 func (st *store) replay(ctx context.Context) error {
 	for {
+		var failed error
 		st.mu.Lock()
 		pending := st.pending
 		entries := maps.Clone(st.journal)
@@ -198,10 +217,16 @@ func (st *store) replay(ctx context.Context) error {
 					err = st.flush(ctx, e)
 				}
 				e.mu.Unlock()
-				if err != nil {
+				switch {
+				case err != nil && !st.reachable():
 					return err
+				case err != nil:
+					failed = errors.Join(failed, err)
 				}
 			}
+		}
+		if failed != nil {
+			return failed
 		}
 	}
 }
@@ -225,7 +250,10 @@ func (st *store) flush(ctx context.Context, e *entry) error {
 }
 
 func (st *store) flushEnd(ctx context.Context, e *entry, v *view) error {
-	if _, err := st.back.drop(ctx, e.id); err != nil && !errors.Is(err, errGone) {
+	if _, err := st.back.drop(ctx, e.id); err != nil && !errors.Is(err, errGone) && !errors.Is(err, errCorrupt) {
+		return err
+	}
+	if err := st.bar(ctx, e); err != nil {
 		return err
 	}
 	if e.origin != nil {
@@ -241,6 +269,22 @@ func (st *store) flushEnd(ctx context.Context, e *entry, v *view) error {
 	return nil
 }
 
+// bar keeps a command that nobody answered, and that may still be on its way,
+// from making a session that has ended: in its place it finds what is left of an
+// ID that was replaced.
+func (st *store) bar(ctx context.Context, e *entry) error {
+	if !e.loose {
+		return nil
+	}
+	left := &record{Retired: true, Rotated: time.Now().UnixMilli()}
+	raw, err := st.format.encode(left, e.id)
+	if err != nil {
+		return err
+	}
+	_, err = st.back.swap(ctx, e.id, nil, raw, st.ttl(left))
+	return err
+}
+
 // flushChange creates or changes a session in Redis.
 func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 	created := e.baseRaw == nil
@@ -254,6 +298,11 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 		switch {
 		case errors.Is(err, errGone): // ended elsewhere
 			return st.endedElsewhere(e)
+		case errors.Is(err, ErrTooLarge) && base != nil: // with what is there: that stays
+			st.stats.lateWrites.Add(1)
+			e.view.Store(nil)
+			st.forget(e)
+			return nil
 		case err != nil && (errors.Is(err, ErrTooLarge) || errors.Is(err, errCorrupt)):
 			return st.endedElsewhere(e)
 		case err != nil:
@@ -296,9 +345,18 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 			theirs, _ = st.format.decode(raw, o.id)
 		}
 		if theirs == nil || theirs.Retired {
-			if o.needed {
+			switch {
+			case o.before != nil: // perhaps the move to this ID had not arrived
+				st.settled(o)
+				e.origin = o.before
+				return st.flushMove(ctx, e, v)
+			case o.needed && e.attempt != nil: // it had arrived, or the session has ended
+				e.base, e.baseRaw, e.attempt = e.attempt.rec, e.attempt.raw, nil
+				st.adopt(e.id, v.rec)
+			case o.needed:
 				return st.endedElsewhere(e)
 			}
+			st.settled(o)
 			e.origin = nil
 			return st.flushChange(ctx, e, v)
 		}
@@ -306,6 +364,7 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 		if o.base != nil && (o.base.User == "" || o.base.User == next.User) {
 			next = next.clone()
 			next.Values = merge(o.base, v.rec, theirs).Values
+			e.redo(next, theirs)
 		}
 		done, cur, err := st.swap(ctx, o.id, st.format.baseTag(raw), &plan{next: next, to: e.id, left: o.left})
 		switch {
@@ -315,6 +374,10 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 			st.saw(e, done)
 			return nil
 		case err == nil, errors.Is(err, errGone):
+		case errors.Is(err, ErrTooLarge) && o.base != nil:
+			o.base = nil // with what is there: ours stays
+		case errors.Is(err, ErrTooLarge), errors.Is(err, errCorrupt):
+			return st.endedElsewhere(e)
 		default:
 			return err
 		}

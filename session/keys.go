@@ -68,8 +68,10 @@ func (k *keys) mac(dst []byte, name, token string) []byte {
 	return dst[:macBytes]
 }
 
-// cipher returns the cipher for what belongs to this token or user alone: a
-// dump of the store, even with the secret, opens no record.
+// cipher returns the cipher for what belongs to this token or user alone. A dump
+// of the store opens nothing. With the secret it opens, of a user whose ID is
+// known, the list, and with the tokens in it that user's sessions; of anonymous
+// ones none.
 func (k *keys) cipher(name string) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(hmacSum(k.seal, name))
 	if err != nil {

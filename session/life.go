@@ -29,7 +29,7 @@ func (m *Manager) used(s *Session, r *record, now time.Time) {
 
 // retired is what stays under an ID that was replaced: enough to recognize it.
 func (m *Manager) retired(r *record, now time.Time) *record {
-	if !m.rotates {
+	if !m.store.retires {
 		return nil
 	}
 	return &record{Retired: true, Rotated: now.UnixMilli(), User: r.User, Epoch: r.Epoch}
@@ -91,15 +91,16 @@ func (m *Manager) authenticated(s *Session, r *record) {
 	m.event(s, Event{Kind: Authenticated, UserID: r.User})
 }
 
-func (m *Manager) regenerated(ctx context.Context, s *Session, old ident, r *record) {
+func (m *Manager) regenerated(ctx context.Context, s *Session, old ident, r *record, f fence) error {
 	if r.User != "" && m.index != nil {
 		m.delist(ctx, old, r.User)
-		if err := m.enlist(ctx, s.id, r, fence{any: true}); err != nil {
-			m.log.WarnContext(ctx, "session is not in its user's list", "error", err)
+		if err := m.enlist(ctx, s.id, r, f); err != nil {
+			return err
 		}
 	}
 	m.stats.regenerated.Add(1)
 	m.event(s, Event{Kind: Regenerated, UserID: r.User})
+	return nil
 }
 
 // ended is told that a session was over before this request could save.

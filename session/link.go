@@ -212,8 +212,10 @@ func (b *batch) run() {
 		return
 	}
 	timer.Stop()
-	b.link.pace.Took(time.Since(start))
-	if err == nil || errors.Is(err, redis.Nil) {
+	if !away(err) { // a refused connection tells nothing of the distance
+		b.link.pace.Took(time.Since(start))
+	}
+	if err == nil || len(b.cmds) == 1 && errors.Is(err, redis.Nil) {
 		b.release(nil)
 		return
 	}

@@ -45,6 +45,7 @@ type entry struct {
 	base    *record             // what Redis has, as far as we know; nil: nothing
 	baseRaw []byte              // the same, encoded
 	attempt *view               // what may have reached Redis: nobody answered
+	loose   bool                // nobody answered when it was made: the command may still come
 	origin  *origin             // the ID before, that has to give way
 	updates map[string][]update // what Update did to keys since base
 }
@@ -63,6 +64,7 @@ type view struct {
 	gone  bool   // ended
 	dirty bool   // newer than what Redis has: it is not asked
 	until int64  // ns: a local cache may serve it without asking
+	tick  uint64 // of live, before it was saved
 }
 
 // An origin is the session that a login without Redis replaced.
@@ -71,6 +73,7 @@ type origin struct {
 	base   *record
 	needed bool // the new one is nothing if the old one ended elsewhere
 	left   *record
+	before *origin // of this one, which Redis may never have heard of
 }
 
 func newLive(bytes int64) *live {
@@ -130,6 +133,22 @@ func (l *live) grew(e *entry, n int) {
 	if s.bytes > l.limit {
 		s.sweepLocked(l.limit*3/4, e)
 	}
+}
+
+// pin brings back an entry that was swept while its save was under way.
+func (l *live) pin(e *entry) {
+	s := l.shard(e.id.sid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other := s.entries[e.id.sid]
+	if other == e {
+		return
+	}
+	if other != nil {
+		s.bytes -= other.size
+	}
+	s.entries[e.id.sid] = e
+	s.bytes += e.size
 }
 
 // sweepLocked forgets entries, those not used lately first, until few enough

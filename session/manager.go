@@ -30,7 +30,6 @@ type Manager struct {
 	index      *index
 	cookieName string
 	secure     bool
-	rotates    bool // the format has a grace for replaced IDs
 	proxies    []netip.Prefix
 	stats      *counters
 	epoch      atomic.Int64 // sessions made in an earlier one have ended
@@ -67,7 +66,7 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 	if err := p.Err(ErrInvalidConfig); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg.withDefaults(), opts: o, log: o.logger, stats: newCounters(), rotates: true, work: make(chan struct{}, 1)}
+	m := &Manager{cfg: cfg.withDefaults(), opts: o, log: o.logger, stats: newCounters(), work: make(chan struct{}, 1)}
 	if len(m.cfg.Secrets) == 0 {
 		m.cfg.Secrets = []string{randomSecret()}
 		m.log.Warn("SESSION_SECRET is not set: made one that lasts as long as this process")
@@ -89,7 +88,7 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.store = &store{
 		cfg: &m.cfg, format: m.format, live: newLive(m.cfg.MemoryBytes), stats: m.stats, journal: map[*entry]struct{}{},
-		ended: m.over, adopted: m.adopted, dropped: m.droppedLater,
+		ended: m.over, adopted: m.adopted, dropped: m.droppedLater, retires: true,
 	}
 	if err := m.connect(client); err != nil {
 		return nil, err
@@ -101,7 +100,7 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 func (m *Manager) connect(client redis.UniversalClient) error {
 	if m.opts.gorilla != nil {
 		m.format = &carryFormat{format: m.format, live: m.store.live}
-		m.store.format, m.store.back, m.rotates = m.format, &gorillaBackend{store: m.opts.gorilla, live: m.store.live}, false
+		m.store.format, m.store.back, m.store.retires = m.format, &gorillaBackend{store: m.opts.gorilla, live: m.store.live}, false
 		return nil
 	}
 	if client == nil {
@@ -113,7 +112,7 @@ func (m *Manager) connect(client redis.UniversalClient) error {
 	prefix := m.cfg.KeyPrefix
 	if x := m.opts.express; x != nil {
 		m.format = &expressFormat{cfg: x, m: m}
-		m.store.format, prefix, m.rotates, m.cookieName = m.format, x.Prefix, false, m.cfg.Name
+		m.store.format, prefix, m.store.retires, m.cookieName = m.format, x.Prefix, false, m.cfg.Name
 	}
 	back, err := newRedisBackend(m.link, prefix, m.channel(), m.self, m.cfg.LocalCache > 0)
 	if err != nil {

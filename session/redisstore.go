@@ -30,7 +30,7 @@ type RedisstoreConfig struct {
 // and the old record is removed. Values become JSON; their keys must be strings.
 //
 // Redisstore's cookie is the bare ID, so while this option is set a forged
-// cookie of that form costs two Redis commands. Remove the option when the old
+// cookie of that form costs three Redis commands. Remove the option when the old
 // sessions would have expired.
 func WithRedisstoreRecords(cfg RedisstoreConfig) Option {
 	return func(o *options) {
@@ -57,7 +57,7 @@ func (s *Session) importLegacy() {
 		}
 		ctx := context.WithoutCancel(s.r.Context())
 		err := s.importOne(ctx, cfg, c.Value)
-		if err != nil && !errors.Is(err, errGone) {
+		if err != nil && !errors.Is(err, errGone) && !errors.Is(err, ErrEnded) {
 			s.err = unavailable(err)
 		}
 		return

@@ -23,7 +23,7 @@ const (
 	tagBytes = sealHeader + nonceBytes + 16
 )
 
-// seal encrypts what belongs to name.
+// sealBytes encrypts what belongs to name.
 func (k *keys) sealBytes(plain []byte, name, place string) ([]byte, error) {
 	aead, err := k.cipher(name)
 	if err != nil {

@@ -245,8 +245,9 @@ func (s *Session) Regenerate() error {
 
 // Destroy ends the session, now: requests that are under way can still read
 // what they have loaded, and save nothing more. What is set afterwards makes a
-// new session. The error is one of [ErrUnavailable]: the end is known to this
-// process and will reach Redis when it is back.
+// new session. While Redis is away the end is known to this process and will
+// reach Redis when it is back; the error is then [ErrUnavailable] with
+// [FallbackOff], and none otherwise.
 func (s *Session) Destroy() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +266,8 @@ func (s *Session) Destroy() error {
 
 // Save saves what has changed. The middleware does so before the first byte of
 // the response and once more at its end; call it before a stream or a WebSocket
-// takes the connection over, and within one to keep changes meanwhile.
+// takes the connection over, and within one to keep changes meanwhile. A ctx that
+// ends does not end the save, which [Config].Timeout bounds.
 func (s *Session) Save(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,6 +20,8 @@ type store struct {
 	link   *link   // nil unless the backend is Redis
 	live   *live
 	stats  *counters
+	// retires: the format has a record for an ID that was replaced, and a grace.
+	retires bool
 
 	// ended reports whether a record is over although the store has it.
 	ended func(*record) bool
@@ -61,12 +63,15 @@ func (st *store) reachable() bool { return st.back != nil && (st.link == nil || 
 
 // load returns a session: errGone if there is none, ErrUnavailable if that
 // cannot be known.
-func (st *store) load(ctx context.Context, id ident) (*record, error) {
+func (st *store) load(ctx context.Context, id ident) (*record, error) { return st.read(ctx, id, 1) }
+
+// read is load by so many requests: none if it is not the session that is used.
+func (st *store) read(ctx context.Context, id ident, requests int64) (*record, error) {
 	var seen *view
 	e := st.live.get(id.sid)
 	if e != nil {
 		seen = e.view.Load()
-		e.requests.Add(1)
+		e.requests.Add(requests)
 	}
 	switch {
 	case st.back == nil:
@@ -104,11 +109,11 @@ func (st *store) load(ctx context.Context, id ident) (*record, error) {
 	} else if v.rec, err = st.format.decode(raw, id); err != nil {
 		return nil, err
 	}
-	return st.remember(id, e, seen, v, tick)
+	return st.remember(id, e, seen, v, tick, requests)
 }
 
 // remember keeps what was loaded, unless something newer is known by now.
-func (st *store) remember(id ident, e *entry, seen, v *view, tick uint64) (*record, error) {
+func (st *store) remember(id ident, e *entry, seen, v *view, tick uint64, requests int64) (*record, error) {
 	if st.cfg.LocalCache > 0 && st.live.listening.Load() && st.live.tick(id.sid) == tick {
 		fresh := *v
 		fresh.until = time.Now().Add(st.cfg.LocalCache).UnixNano()
@@ -119,7 +124,7 @@ func (st *store) remember(id ident, e *entry, seen, v *view, tick uint64) (*reco
 	}
 	if e == nil {
 		e = st.live.entry(id)
-		e.requests.Add(1)
+		e.requests.Add(requests)
 	}
 	if !e.view.CompareAndSwap(seen, v) {
 		if now := e.view.Load(); now != nil && (now.gone || now.dirty) {
@@ -165,17 +170,18 @@ func (st *store) create(ctx context.Context, id ident, r *record) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if st.reachable() {
+		tick := st.live.tick(id.sid)
 		cur, err := st.back.swap(ctx, id, nil, raw, st.ttl(r))
 		switch {
 		case err == nil && cur != nil:
 			return errNotSaved // 192 random bits met twice, or somebody else's key
 		case err == nil:
-			st.saw(e, &view{rec: r, raw: raw})
+			st.saw(e, &view{rec: r, raw: raw, tick: tick})
 			return nil
-		case st.cfg.Fallback != FallbackMemory:
+		case st.cfg.Fallback != FallbackMemory, errors.Is(err, ErrClosed):
 			return unavailable(err)
 		}
-		e.attempt = &view{rec: r, raw: raw}
+		e.attempt, e.loose = &view{rec: r, raw: raw}, st.retires
 	} else if st.back != nil && st.cfg.Fallback != FallbackMemory {
 		return unavailable(st.link.down.Load().errOrNil())
 	}
@@ -237,6 +243,8 @@ func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*pla
 			return nil, errGone
 		case errors.Is(err, ErrTooLarge):
 			return nil, err
+		case errors.Is(err, ErrClosed):
+			return nil, unavailable(err)
 		default:
 			return st.updateMemory(e, f, next)
 		}
@@ -268,7 +276,7 @@ func (st *store) swap(ctx context.Context, id ident, base []byte, p *plan) (next
 	if err != nil {
 		return nil, nil, err
 	}
-	next = &view{rec: p.next, raw: raw}
+	next = &view{rec: p.next, raw: raw, tick: st.live.tick(at.sid)}
 	if p.to.token == "" {
 		cur, err = st.back.swap(ctx, id, base, raw, st.ttl(p.next))
 		return next, cur, err
@@ -296,7 +304,7 @@ func (st *store) done(e *entry, p *plan, next *view) {
 
 // saw keeps a view that is what the backend has.
 func (st *store) saw(e *entry, v *view) {
-	if st.cfg.LocalCache > 0 && st.live.listening.Load() && v.rec != nil && !v.rec.Retired {
+	if st.cfg.LocalCache > 0 && st.live.listening.Load() && v.rec != nil && !v.rec.Retired && st.live.tick(e.id.sid) == v.tick {
 		v.until = time.Now().Add(st.cfg.LocalCache).UnixNano()
 	}
 	e.view.Store(v)
@@ -321,7 +329,7 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 	if st.back == nil || e.dirty || !st.reachable() {
 		st.tombstone(e)
 		if st.back != nil && st.cfg.Fallback == FallbackOff {
-			return was, unavailable(st.link.down.Load().errOrNil())
+			return was, unavailable(st.cause())
 		}
 		return was, nil
 	}
@@ -340,6 +348,9 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 		}
 	}
 	e.view.Store(&view{gone: true})
+	if st.bar(ctx, e) != nil {
+		st.tombstone(e)
+	}
 	return was, nil
 }
 

@@ -50,6 +50,9 @@ func (m *Manager) Revoke(ctx context.Context, userID, ref string) error {
 			return m.revoke(context.WithoutCancel(ctx), userID, f.id)
 		}
 	}
+	if m.link != nil && !m.store.steady() { // it may be one that is not known here
+		return fmt.Errorf("session: revoke: %w", unavailable(m.store.cause()))
+	}
 	return fmt.Errorf("session: revoke: %w", ErrNoSession)
 }
 
@@ -60,10 +63,11 @@ func (m *Manager) Revoke(ctx context.Context, userID, ref string) error {
 // [ErrUnavailable].
 func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...string) (int, error) {
 	ctx = context.WithoutCancel(ctx)
-	n, err := m.revokeUser(ctx, userID, except)
+	n, err := m.revokeUser(ctx, userID, except, 0)
 	if err != nil && errors.Is(err, ErrUnavailable) {
+		now := time.Now().UnixMilli()
 		m.store.later(func(ctx context.Context) error {
-			_, err := m.revokeUser(ctx, userID, except)
+			_, err := m.revokeUser(ctx, userID, except, now)
 			return err
 		})
 		m.wake()
@@ -81,16 +85,32 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	if user == "" {
 		return 0, fmt.Errorf("session: revoke others: %w", ErrNoSession)
 	}
-	return m.RevokeUser(ctx, user, m.ring[0].refOf(currentID(ctx)))
+	n, err := m.RevokeUser(ctx, user, m.ring[0].refOf(currentID(ctx)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.login == nil {
+		return n, err
+	}
+	f, ferr := m.fence(context.WithoutCancel(ctx), s.login.user) // this request's own login is not one of the others
+	if ferr != nil {
+		return n, fmt.Errorf("session: revoke others: %w", ferr)
+	}
+	s.login.fence = f
+	return n, err
 }
 
-func (m *Manager) revokeUser(ctx context.Context, userID string, except []string) (n int, err error) {
+// revokeUser is RevokeUser; last, if it is not 0, is when that was called, in ms:
+// whoever has logged in since then is not meant.
+func (m *Manager) revokeUser(ctx context.Context, userID string, except []string, last int64) (n int, err error) {
 	found, err := m.ofUser(ctx, userID)
 	if err != nil {
 		return 0, err
 	}
 	var keep []string
 	for _, f := range found {
+		if last != 0 && f.rec.AuthTime > last {
+			keep = append(keep, f.id.sid)
+		}
 		for _, ref := range m.refsOf(f.id.sid) {
 			if slices.Contains(except, ref) {
 				keep = append(keep, f.id.sid)
@@ -167,12 +187,14 @@ func (m *Manager) ofUser(ctx context.Context, userID string) ([]found, error) {
 				continue
 			}
 			seen[id.sid] = true
-			r, err := m.store.load(ctx, id)
+			r, err := m.store.read(ctx, id, 0)
 			switch {
 			case err == nil && !r.Retired && r.User == userID:
 				out = append(out, found{id, r})
 			case err == nil, errors.Is(err, errGone), errors.Is(err, errCorrupt):
 				m.delist(ctx, id, userID) // what is gone is not to be listed
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
 			}
 		}
 		if m.store.steady() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A change is what a request does to one key. It can be done again, on what
@@ -29,6 +30,19 @@ func (c *change) on(stored json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	return stored, nil
+}
+
+// again is on without a request: what f panics at stays as it is.
+func (c *change) again(stored json.RawMessage) (value json.RawMessage) {
+	defer func() {
+		if recover() != nil {
+			value = stored
+		}
+	}()
+	if v, err := c.on(stored); err == nil {
+		return v
+	}
+	return stored
 }
 
 // Get returns the value of a key. It is false if there is none, or if what is
@@ -74,8 +88,10 @@ func Set[T any](s *Session, key string, v T) error {
 
 // Update sets a key to what f makes of its value, the zero value if it has
 // none: for counters and lists. If another request saves the key first, f is
-// called again with what that saved, so f must have no other effect. Errors are
-// those of [Set].
+// called again with what that saved, so f must have no other effect. That may be
+// after the response, on another goroutine, if Redis was away meanwhile: f must not
+// use anything of the request then, and what it panics at stays as it is. Errors
+// are those of [Set].
 func Update[T any](s *Session, key string, f func(T) T) error {
 	step := func(raw json.RawMessage) (json.RawMessage, error) {
 		var v T
@@ -130,6 +146,9 @@ func (s *Session) Delete(key string) {
 
 // put notes a change, unless it would make the session too large.
 func (s *Session) put(key string, c *change) error {
+	if !utf8.ValidString(key) {
+		return fmt.Errorf("session: the key %q is not UTF-8", key)
+	}
 	if c.value != nil && s.size()+len(key)+len(c.value) > s.m.cfg.MaxBytes {
 		values := s.apply(s.base)
 		values[key] = c.value

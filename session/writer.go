@@ -147,18 +147,23 @@ func (w *writer) FlushError() error {
 // Hijack saves the session and hands the connection over. A new session cannot
 // be delivered on it, since the headers are the handler's now: make it before.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !w.begun {
-		s := w.s
-		s.mu.Lock()
-		s.over = true
-		err := s.commit(s.r.Context())
-		s.mu.Unlock()
-		if err != nil {
-			s.m.failed(s, err)
-		}
-		w.begun = true
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil || w.begun {
+		return conn, rw, err // an ordinary response can still be sent
 	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	w.begun = true
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	failure := s.commit(s.r.Context())
+	if s.regenerate && failure == nil {
+		s.regenerate, failure = false, ErrHeadersSent
+	}
+	if failure != nil {
+		s.m.failed(s, failure)
+	}
+	return conn, rw, nil
 }
 
 // Push is http.Pusher.
