@@ -28,6 +28,7 @@ type check struct {
 	result    result
 	succeeded bool // at least once
 	streak    int  // of runs in a row that ended as the last one
+	goodRuns  int  // in a row
 	history   []Sample
 }
 
@@ -244,11 +245,18 @@ func (ch *check) decide(status, outcome Status) Status {
 	} else {
 		ch.streak = 1
 	}
+	ch.goodRuns++
+	if !good {
+		ch.goodRuns = 0
+	}
 	switch {
 	case !ch.succeeded:
 		ch.succeeded = good
 		return outcome
 	case good && severity(status) > severity(outcome) && ch.streak < ch.opts.rise:
+		if status == Fail && ch.goodRuns >= ch.opts.rise { // some passed, some warned
+			return Warn
+		}
 		return status
 	case !good && ch.streak < ch.opts.fall:
 		return status

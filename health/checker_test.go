@@ -153,6 +153,16 @@ func TestIntervals(t *testing.T) {
 
 func TestThresholds(t *testing.T) {
 	t.Parallel()
+	warn := health.Degraded(errBoom)
+	testThresholds(t, []error{nil, errBoom, nil, errBoom, errBoom, nil, errBoom, errBoom, errBoom, nil, errBoom, nil, nil}, "PPPPPPPPFFFFP")
+	// Some good runs pass and some warn: none of it is a failure.
+	testThresholds(t, []error{nil, errBoom, errBoom, errBoom, warn, nil, warn, nil, nil}, "PPPFFWWWP")
+}
+
+// testThresholds runs a check that fails after three failures and passes after two
+// successes.
+func testThresholds(t *testing.T, script []error, want string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var o outcome
 		var seen []health.Status
@@ -161,8 +171,6 @@ func TestThresholds(t *testing.T) {
 		c.Add("a", o.check, health.Thresholds(3, 2))
 		start(t, c)
 		synctest.Wait()
-		script := []error{nil, errBoom, nil, errBoom, errBoom, nil, errBoom, errBoom, errBoom, nil, errBoom, nil, nil}
-		want := "PPPPPPPPFFFFP"
 		for i, err := range script {
 			if i > 0 { // the first run was at the start
 				o.set(err)

@@ -18,6 +18,8 @@ type Group struct {
 	members []*member // complete before Start, then only read
 	stateMu sync.Mutex
 
+	announced State // guarded by stateMu
+
 	mu        sync.Mutex // guards what follows, and the reports of the members
 	state     State
 	deps      [][]int
@@ -121,6 +123,10 @@ func (g *Group) setState(s State) {
 func (g *Group) announce(s State) {
 	g.stateMu.Lock()
 	defer g.stateMu.Unlock()
+	if s < g.announced {
+		return // a later one was quicker
+	}
+	g.announced = s
 	g.opts.logger.Info("group changed", "state", s.String(), "components", len(g.members))
 	for _, f := range g.opts.onState {
 		f(s)

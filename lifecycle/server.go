@@ -89,6 +89,8 @@ func Server(srv *http.Server, opts ...ServerOption) *HTTPServer {
 		quiet:    DefaultQuiet,
 		farewell: make(chan struct{}),
 		failed:   make(chan error, 1),
+
+		cancelRequests: func() {}, // Serve may fail before it asks for a context
 	}
 	s.ledger.init()
 	for _, opt := range opts {

@@ -27,8 +27,9 @@ const pingIdle = 30 * time.Second
 
 // usedJustNow is how long after its last use a connection is given to a read
 // without a look at its socket, which would be a tenth of what a small query
-// costs its caller.
-const usedJustNow = 100 * time.Millisecond
+// costs its caller. It is short, because a SELECT may call a function that writes,
+// and then cannot be sent again.
+const usedJustNow = time.Millisecond
 
 // acquire gets a connection within ConnectTimeout and ctx. While the server is
 // away, or refuses because it starts up, shuts down or is full, it is asked
@@ -41,7 +42,7 @@ func (n *node) acquire(ctx context.Context) (conn *pgxpool.Conn, err error) {
 // the connection turns out to be dead.
 func (n *node) acquireFor(ctx context.Context, repeatable bool) (conn *pgxpool.Conn, err error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, ended(ctx)
 	}
 	start := clock()
 	patience := newPatience(ctx, n, repeatable)
@@ -136,13 +137,13 @@ func (n *node) acquireFailed(ctx context.Context, err error, waited time.Duratio
 	}
 	if !isContext(err) {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", n.describeConnect(err), context.Cause(ctx))
+			return fmt.Errorf("%w: %w", n.describeConnect(err), ended(ctx))
 		}
 		return n.describeConnect(err)
 	}
 	cause := err
 	if ctx.Err() != nil {
-		cause = context.Cause(ctx)
+		cause = ended(ctx)
 	}
 	if st := n.px.Stat(); looks > 2 && st.AcquiredConns() < st.MaxConns() {
 		return fmt.Errorf("%w: %s: no connection was made within %v: %w", ErrUnavailable, n.name, waited.Round(time.Millisecond), cause)

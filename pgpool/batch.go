@@ -21,9 +21,12 @@ import (
 // Select: by `db` tag, or else by name in snake case. Omit leaves columns to
 // their defaults.
 //
-// Few rows go as one pipeline of INSERTs, many by COPY, and many with a
-// conflict option by COPY into a temporary table and one INSERT from there. A
-// value that does not fit gives a *RowError. The statement and query timeouts
+// Few rows go as one pipeline of INSERTs, many by COPY. With a conflict option,
+// WithClaims, or strings for a type other than text, many go by COPY into a
+// temporary table and one INSERT from there. PostgreSQL refuses to COPY into a
+// table whose row-level security applies to the pool's own role. A value that does
+// not fit gives a *RowError. Of rows with the same key the last one counts with
+// OnConflictUpdate; few rows count and return each. The statement and query timeouts
 // apply to the whole of it.
 //
 // With a Pool it is one transaction, which joins that of ctx, if any. With a
@@ -40,7 +43,8 @@ func BatchInsert[T any](ctx context.Context, q Querier, table string, rows []T, 
 
 // BatchInsertSeq is BatchInsert for rows that come one by one, in constant
 // memory. The sequence is read on another goroutine, and only once; if the
-// insert fails it is not read to its end.
+// insert fails it is not read to its end. The call returns only when the sequence
+// has: one that blocks must heed ctx itself.
 func BatchInsertSeq[T any](ctx context.Context, q Querier, table string, rows iter.Seq[T], opts ...BatchOption) (int64, error) {
 	b, err := newBatch[T](table, opts)
 	if err != nil {
@@ -91,6 +95,7 @@ type batch struct {
 	returning []string
 	collect   func(pgx.Rows) error
 	progress  func(done, total int)
+	asText    map[string]string // columns that are copied as text, and their types
 
 	total int // -1: unknown
 	next  func() (reflect.Value, bool)
@@ -116,7 +121,7 @@ func newBatch[T any](table string, opts []BatchOption) (*batch, error) {
 		}
 	}
 	for _, f := range s.fields {
-		if !slices.Contains(b.omit, f.column) {
+		if !slices.ContainsFunc(b.omit, func(name string) bool { return fold(name) == fold(f.column) }) {
 			b.fields = append(b.fields, f)
 			b.columns = append(b.columns, f.column)
 		}
@@ -155,7 +160,7 @@ func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) 
 	defer b.stop()
 	few, more := b.take(fewRows)
 	switch {
-	case len(few) == 0:
+	case len(few) == 0 && !more:
 		return 0, nil
 	case !more:
 		count, err := b.pipeline(ctx, q, few)
@@ -166,8 +171,11 @@ func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) 
 		// was sent; our own encoder says it.
 	}
 	b.unread(few)
-	if b.conflict == "" && b.collect == nil {
-		return b.onConn(ctx, q, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, b.table, false) })
+	if b.conflict == "" && b.collect == nil && !claimed(ctx, q) {
+		count, err := b.onConn(ctx, q, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, b.table, false) })
+		if !errors.Is(err, errAsText) {
+			return count, err
+		}
 	}
 	return b.staged(ctx, q)
 }
@@ -175,7 +183,7 @@ func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) 
 // take reads up to n rows and tells whether there are more.
 func (b *batch) take(n int) (rows []reflect.Value, more bool) {
 	if b.total > n {
-		return []reflect.Value{{}}, true // no need to look
+		return nil, true // no need to look
 	}
 	for len(rows) <= n {
 		v, ok := b.next()
@@ -189,7 +197,7 @@ func (b *batch) take(n int) (rows []reflect.Value, more bool) {
 
 // unread puts rows back that take has read.
 func (b *batch) unread(rows []reflect.Value) {
-	if !rows[0].IsValid() {
+	if len(rows) == 0 {
 		return
 	}
 	next := b.next
@@ -254,6 +262,9 @@ func (b *batch) result(results pgx.BatchResults) (int64, error) {
 }
 
 func (b *batch) args(i int, row reflect.Value) ([]any, error) {
+	if !row.IsValid() {
+		return nil, &RowError{Row: i, Err: errNilRow}
+	}
 	args := make([]any, len(b.fields))
 	for k, f := range b.fields {
 		v := row.FieldByIndex(f.path)
@@ -264,6 +275,8 @@ func (b *batch) args(i int, row reflect.Value) ([]any, error) {
 	}
 	return args, nil
 }
+
+var errNilRow = errors.New("the row is a nil pointer")
 
 var errNUL = errors.New("the text contains a NUL byte, which PostgreSQL cannot store")
 
@@ -281,7 +294,15 @@ func checkText(v reflect.Value) error {
 func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) {
 	stage := pgx.Identifier{"pgpool_stage_" + strings.ReplaceAll(newLedgerID(), "-", "")}
 	err = inTx(ctx, q, func(ctx context.Context, tx Querier) error {
-		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.columnList()+
+		if b.asText == nil {
+			if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) {
+				_, err := b.describe(ctx, c, b.table)
+				return 0, err
+			}); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.stageColumns()+
 			", 0::bigint as pgpool_row from "+b.table.Sanitize()+" with no data")
 		if err != nil {
 			return err
@@ -289,10 +310,12 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 		if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, stage, true) }); err != nil {
 			return err
 		}
-		source := "select " + b.columnList() + " from " + stage.Sanitize()
+		source := "select " + b.cast(b.columns) + " from " + stage.Sanitize()
 		if b.conflict == "update" {
-			source = "select " + b.columnList() + " from (select distinct on (" + quoteList(b.keys) + ") * from " + stage.Sanitize() +
-				" order by " + quoteList(b.keys) + ", pgpool_row desc) s"
+			// NULL is equal to nothing, for a unique constraint.
+			distinct := b.cast(b.keys) + ", case when num_nulls(" + quoteList(b.keys) + ") > 0 then pgpool_row end"
+			source = "select " + b.cast(b.columns) + " from (select distinct on (" + distinct + ") * from " + stage.Sanitize() +
+				" order by " + distinct + ", pgpool_row desc) s"
 		}
 		sql := b.insertSQL(source + " order by pgpool_row")
 		if b.collect == nil {

@@ -51,6 +51,30 @@ func (b *batch) placeholders() string {
 
 func (b *batch) columnList() string { return quoteList(b.columns) }
 
+// stageColumns are those of the temporary table.
+func (b *batch) stageColumns() string {
+	list := make([]string, len(b.columns))
+	for i, name := range b.columns {
+		list[i] = quote(name)
+		if b.asText[name] != "" {
+			list[i] = "null::text as " + list[i]
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// cast is columns of the temporary table, as the table has them.
+func (b *batch) cast(columns []string) string {
+	list := make([]string, len(columns))
+	for i, name := range columns {
+		list[i] = quote(name)
+		if typ := b.asText[name]; typ != "" {
+			list[i] += "::" + typ
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 func quoteList(names []string) string {

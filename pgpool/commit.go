@@ -26,12 +26,12 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 	case t.lost || t.c.IsClosed():
 		t.rollback(ctx)
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("pgpool: commit: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("pgpool: commit: %w", ended(ctx))
 		}
 		return afterLoss, fmt.Errorf("%w: the connection was lost before commit", ErrUnavailable)
 	case ctx.Err() != nil:
 		t.rollback(ctx)
-		return nil, fmt.Errorf("pgpool: commit: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("pgpool: commit: %w", ended(ctx))
 	case t.c.PgConn().TxStatus() != 'T': // fn hid the error of a statement
 		t.rollback(ctx)
 		return t.verdict(nil), fmt.Errorf("pgpool: commit: an earlier statement failed: %w", pgx.ErrTxCommitRollback)
@@ -114,6 +114,7 @@ func (t *tx) resolve(ctx context.Context, o outcome, lost error) (*backoff.Polic
 	p.tx.resolved.Add(1)
 	p.opts.logger.InfoContext(ctx, "lost commit resolved", "xid", o.xid, "committed", committed, "took", time.Since(start))
 	if committed {
+		t.node.noteLost(ctx)
 		return nil, nil
 	}
 	return afterLoss, fmt.Errorf("%w: the connection was lost during commit, which did not happen: %w", ErrUnavailable, lost)
@@ -186,7 +187,7 @@ func (o outcome) ask(ctx context.Context, n *node, attempt int) (committed bool,
 	if o.ledger == "" && epoch != o.epoch && status != "aborted" {
 		return o.afterCrash(n, epoch, recovered, status)
 	}
-	if status == "in progress" {
+	if status == "in progress" && epoch == o.epoch { // else it is another's, and the fence tells
 		o.hurry(ctx, conn.Conn(), attempt)
 		return false, errInProgress
 	}
@@ -209,7 +210,9 @@ func (o outcome) ask(ctx context.Context, n *node, attempt int) (committed bool,
 // there on it is somebody else's, and ours is lost.
 //
 // That holds for one crash. If the pool saw yet another life in between, or
-// the server does not tell what it recovered, nobody knows.
+// the server does not tell what it recovered, nobody knows. Of a life in between
+// that nobody here saw, which was long enough for others to commit under our id and
+// too short to be asked, nothing tells: the doc of the package says so.
 func (o outcome) afterCrash(n *node, epoch, recovered, status string) (committed bool, err error) {
 	if recovered == "" || !n.follows(o.epoch, epoch) {
 		return false, errOtherEpoch

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,17 +27,16 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	if numbered {
 		columns += ", pgpool_row"
 	}
-	described, err := c.Prepare(ctx, "", "select "+columns+" from "+table.Sanitize())
+	oids, err := b.describe(ctx, c, table)
 	if err != nil {
-		return 0, b.explain(err, -1)
+		return 0, err
+	}
+	if !numbered && len(b.asText) > 0 {
+		return 0, errAsText
 	}
 	r := &copyReader{batch: b, numbered: numbered}
 	for i, f := range b.fields {
-		oid := described.Fields[i].DataTypeOID
-		if err := loadType(ctx, c, oid); err != nil {
-			return 0, fmt.Errorf("pgpool: batch insert: type of column %q: %w", f.column, err)
-		}
-		r.encoders = append(r.encoders, encoderFor(c.TypeMap(), oid, f.typ))
+		r.encoders = append(r.encoders, encoderFor(c.TypeMap(), oids[i], f.typ))
 	}
 	r.start()
 	if w := wireOf(c); w != nil {
@@ -44,6 +45,7 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 		defer func() { o.end(c, err) }()
 	}
 	tag, err := c.PgConn().CopyFrom(ctx, r, "copy "+table.Sanitize()+" ("+columns+") from stdin binary")
+	r.close()
 	if r.panicked != nil {
 		panic(r.panicked)
 	}
@@ -59,17 +61,62 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	return tag.RowsAffected(), nil
 }
 
+// errAsText says that a column has to go by the temporary table. Nothing was
+// read or sent.
+var errAsText = errors.New("pgpool: batch insert: a column is copied as text")
+
+// describe finds the types of the columns of a table, and adds to asText those
+// that cannot be sent in the binary format of COPY: types that pgx does not
+// know, such as citext and money, and Go strings for types other than text,
+// which are the server's to read.
+func (b *batch) describe(ctx context.Context, c *pgx.Conn, table pgx.Identifier) (oids []uint32, err error) {
+	described, err := c.Prepare(ctx, "", "select "+b.columnList()+" from "+table.Sanitize())
+	if err != nil {
+		return nil, b.explain(err, -1)
+	}
+	for i, f := range b.fields {
+		d := described.Fields[i]
+		oids = append(oids, d.DataTypeOID)
+		err := loadType(ctx, c, d.DataTypeOID)
+		if err != nil && (c.IsClosed() || ctx.Err() != nil) {
+			return nil, fmt.Errorf("pgpool: batch insert: type of column %q: %w", f.column, err)
+		}
+		if err == nil && !isString(f.typ) || err == nil && c.TypeMap().PlanEncode(d.DataTypeOID, pgx.BinaryFormatCode, "") != nil {
+			continue
+		}
+		values, err := askOne(ctx, c, fmt.Sprintf("select format_type(%d, %d)", d.DataTypeOID, d.TypeModifier))
+		if err != nil {
+			return nil, fmt.Errorf("pgpool: batch insert: type of column %q: %w", f.column, err)
+		}
+		if b.asText == nil {
+			b.asText = map[string]string{}
+		}
+		b.asText[f.column] = values[0]
+	}
+	return oids, nil
+}
+
+// isString reports whether values of a type are strings.
+func isString(typ reflect.Type) bool {
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	return typ.Kind() == reflect.String && !encodesItself(typ)
+}
+
 // A copyReader encodes rows in the binary format of COPY as they are asked for.
 type copyReader struct {
 	batch    *batch
 	encoders []encoder
 	numbered bool
 
+	mu       sync.Mutex // held by Read
 	buf      []byte
 	pos      int
 	row      int
 	told     int
 	ended    bool
+	closed   atomic.Bool
 	err      error
 	panicked any
 }
@@ -83,6 +130,11 @@ var errSourcePanicked = errors.New("pgpool: batch insert: the source of the rows
 // Read implements io.Reader. It runs on a goroutine of pgx, on which a panic
 // would end the process: it is brought to the caller's.
 func (r *copyReader) Read(p []byte) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			r.panicked = v
@@ -92,7 +144,7 @@ func (r *copyReader) Read(p []byte) (n int, err error) {
 	if r.pos == len(r.buf) {
 		r.buf, r.pos = r.buf[:0], 0
 	}
-	for !r.ended && len(r.buf)-r.pos < len(p) {
+	for !r.ended && !r.closed.Load() && len(r.buf)-r.pos < len(p) {
 		if r.err = r.encodeNext(); r.err != nil {
 			return 0, r.err
 		}
@@ -110,12 +162,23 @@ func (r *copyReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// close waits for a Read under way and lets none begin: pgx does not wait for
+// its goroutine if the connection is lost, and the rows are the caller's again.
+func (r *copyReader) close() {
+	r.closed.Store(true)
+	r.mu.Lock()
+	r.mu.Unlock() //nolint:staticcheck // it only waits
+}
+
 func (r *copyReader) encodeNext() error {
 	row, ok := r.batch.next()
 	if !ok {
 		r.ended = true
 		r.buf = append(r.buf, 0xff, 0xff)
 		return nil
+	}
+	if !row.IsValid() {
+		return &RowError{Row: r.row, Err: errNilRow}
 	}
 	columns := len(r.encoders)
 	if r.numbered {
@@ -212,6 +275,22 @@ func (b *batch) onConn(ctx context.Context, q Querier, f func(context.Context, *
 		return f(ctx, conn.Conn())
 	default:
 		return 0, fmt.Errorf("pgpool: batch insert: a %T has no connection to copy on", q)
+	}
+}
+
+// claimed reports whether q is a transaction WithClaims. Its tables have
+// row-level security, as a rule, and PostgreSQL refuses to COPY into those.
+func claimed(ctx context.Context, q Querier) bool {
+	switch q := q.(type) {
+	case *Pool:
+		t := txFrom(ctx, q)
+		return t != nil && t.opts.claims != nil
+	case *tx:
+		return q.opts.claims != nil
+	case *savepoint:
+		return q.opts.claims != nil
+	default:
+		return false
 	}
 }
 

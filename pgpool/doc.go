@@ -33,10 +33,10 @@
 // is back within [Config.ConnectTimeout]: callers wait.
 //
 //   - A connection that the server closed while it was idle is noticed before
-//     it is used, by a look at the socket. Only a read on a connection that was
-//     in use a moment ago goes without: it would be sent again.
-//   - A statement that did not reach the server is sent again. This is known
-//     from the bytes that left, not guessed from the error.
+//     it is used, by a look at the socket. Only a SELECT on a connection that was
+//     in use a millisecond ago goes without: it is sent again, if it only reads.
+//   - A single statement that did not reach the server is sent again. This is
+//     known from the bytes that left, not guessed from the error.
 //   - A query whose connection is lost after it was sent is repeated in a
 //     read-only transaction, so that it cannot write a second time.
 //   - A transaction that loses its connection before COMMIT is run again, as
@@ -44,7 +44,8 @@
 //   - A transaction that loses it during COMMIT is looked up: by its id and
 //     the server's epoch, or in a [Ledger]. Committed is success, aborted is
 //     run again, and only if the server cannot tell the caller gets
-//     [ErrCommitUnknown].
+//     [ErrCommitUnknown]. The epoch is certain for one crash; only a Ledger is
+//     for a server that crashes twice before it can be asked.
 //   - A single write outside of a transaction, by [Pool.Exec], is not repeated
 //     once it was sent. Its caller gets the error.
 //
@@ -52,7 +53,8 @@
 // the connection lives on. Errors are tested for with errors.Is
 // ([ErrNotFound], [ErrPoolExhausted], [ErrQueryTimeout] …); the server's own
 // *pgconn.PgError is always in the chain, and [Code] returns its SQLSTATE.
-// Errors and logs hold no passwords and no arguments of statements.
+// Errors hold no passwords. The log holds no arguments of statements; the text
+// of an error may show a value that the server or pgx refused.
 //
 // # Poolers
 //

@@ -178,6 +178,15 @@ func isConflict(err error) bool {
 	}
 }
 
+// ended says why ctx is done, in an error that matches its Err and its Cause.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
 // isContext reports whether err comes from the caller's own context.
 func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

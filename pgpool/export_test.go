@@ -25,3 +25,11 @@ func (p *Pool) Silent(pids []uint32) []uint32 {
 func (p *Pool) AskOutcome(ctx context.Context, xid string) (committed bool, err error) {
 	return outcome{xid: xid, epoch: "of another life"}.ask(ctx, p.primary, 0)
 }
+
+// FindOutcome finds what became of a transaction.
+func (p *Pool) FindOutcome(ctx context.Context, xid, epoch, ledger, id string) (committed bool, err error) {
+	return outcome{xid: xid, epoch: epoch, ledger: ledger, id: id}.find(ctx, p.primary)
+}
+
+// NewLedgerID names a transaction in a ledger.
+func NewLedgerID() string { return newLedgerID() }

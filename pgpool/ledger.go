@@ -32,8 +32,12 @@ func PruneLedger(ctx context.Context, q Querier, table string, olderThan time.Du
 	return tag.RowsAffected(), nil
 }
 
-func ledgerInsert(table string) string {
-	return "insert into " + quoteTable(table) + " (id) values ($1::uuid) returning pg_current_xact_id()::text"
+func ledgerInsert(table string, epoch bool) string {
+	sql := "insert into " + quoteTable(table) + " (id) values ($1::uuid) returning pg_current_xact_id()::text"
+	if epoch {
+		sql += ", " + epochSQL
+	}
+	return sql
 }
 
 // fence settles the fate of a transaction: it inserts the row that the

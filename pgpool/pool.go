@@ -147,8 +147,12 @@ func (p *Pool) Start(ctx context.Context) error {
 	p.quit = quit
 	p.startReplicas(background)
 	p.startSurveys(background)
+	version := 0 // unknown, if the server answered aside from the pool
+	if s := p.primary.server.Load(); s != nil {
+		version = s.version
+	}
 	p.opts.logger.InfoContext(ctx, "database connected", "addr", p.primary.addr, "pool_mode", string(*p.primary.mode.Load()),
-		"server_version", p.primary.server.Load().version, "max_conns", p.cfg.MaxConns, "replicas", len(p.replicas))
+		"server_version", version, "max_conns", p.cfg.MaxConns, "replicas", len(p.replicas))
 	return nil
 }
 
@@ -257,8 +261,7 @@ func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 
 // SendBatch sends several statements in one round trip; outside of a
 // transaction they are one. The results hold a connection until they are
-// closed. It is not repeated once it was sent. Batch.BeginTx is refused: use
-// Transaction.
+// closed. It is never repeated. Batch.BeginTx is refused: use Transaction.
 func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if t := txFrom(ctx, p); t != nil {
 		return t.SendBatch(ctx, b)

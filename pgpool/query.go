@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -130,8 +131,8 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 	}
 	if w.readOnly {
 		w.prefix.reset()
-		if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
-			_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // a read-only transaction has nothing to keep
+		if endReadOnly(context.WithoutCancel(ctx), c) && err == nil {
+			err = r.first // it writes, and may have done so
 		}
 		w.readOnly = false
 	}
@@ -145,10 +146,31 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 		}
 		return true, err
 	}
-	if err != nil && r.readOnly && Code(err) == "25006" {
-		return false, r.first // it writes, and may have done so
+	if err != nil && r.readOnly {
+		switch Code(err) {
+		case "25006", "25001", "2D000": // it writes, or cannot be in a transaction, and may have run
+			return false, r.first
+		}
 	}
 	return false, err
+}
+
+// endReadOnly ends the transaction of a repetition. It reports whether that wrote
+// all the same, which is undone: before PostgreSQL 16 a read-only transaction may
+// write large objects. NOTIFY is no write, and must not be lost.
+func endReadOnly(ctx context.Context, c *pgx.Conn) (wrote bool) {
+	end := "rollback"
+	switch {
+	case c.IsClosed() || c.PgConn().TxStatus() == 'I':
+		return false
+	case c.PgConn().TxStatus() == 'T':
+		values, err := askOne(ctx, c, "select txid_current_if_assigned() is not null")
+		if wrote = err == nil && values[0] == "t"; err == nil && !wrote {
+			end = "commit"
+		}
+	}
+	_, _ = c.Exec(ctx, end)
+	return wrote
 }
 
 // worse chooses between the error of an acquire and that of the attempt before.
@@ -193,6 +215,7 @@ func (n *node) query(ctx context.Context, sql string, args []any) (*poolRows, er
 		if p.more = rows.Next(); p.more || rows.Err() == nil {
 			p.Rows, p.primed = rows, true
 			if !p.more {
+				p.fields = slices.Clone(rows.FieldDescriptions()) // pgx uses its own again
 				p.Close()
 			}
 			return p, p.err
@@ -214,6 +237,7 @@ type poolRows struct {
 	primed bool // the first Next has been done
 	more   bool // and found a row
 	closed bool
+	fields []pgconn.FieldDescription // if there were no rows
 	err    error
 }
 
@@ -287,9 +311,25 @@ func (r *poolRows) CommandTag() pgconn.CommandTag {
 // FieldDescriptions implements pgx.Rows.
 func (r *poolRows) FieldDescriptions() []pgconn.FieldDescription {
 	if r.Rows == nil || r.closed {
-		return nil // after an error there may be none, and pgx would panic
+		return r.fields // after an error there may be none, and pgx would panic
 	}
 	return r.Rows.FieldDescriptions()
+}
+
+// RawValues implements pgx.Rows.
+func (r *poolRows) RawValues() [][]byte {
+	if r.Rows == nil || r.closed {
+		return nil
+	}
+	return r.Rows.RawValues()
+}
+
+// Conn implements pgx.Rows.
+func (r *poolRows) Conn() *pgx.Conn {
+	if r.Rows == nil || r.closed {
+		return nil // it is somebody else's by now
+	}
+	return r.Rows.Conn()
 }
 
 // failed is the error of a use after the end.

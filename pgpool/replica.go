@@ -28,7 +28,7 @@ type replicaState struct {
 // promises the quickest answer, by latency and load, among those that answer,
 // are not further behind than Config.ReplicaMaxLag, and have seen the writes
 // that the context remembers (see Token). If there is none, or it fails, the
-// primary answers. In a transaction's context the transaction does. Replicas
+// primary answers, unless what was sent may have run. In a transaction's context the transaction does. Replicas
 // are looked at once a second, from Start on.
 func (p *Pool) Replica() Querier { return replicas{p} }
 

@@ -75,6 +75,7 @@ func (s *savepoint) back(ctx context.Context) error {
 	if s.lost {
 		return nil // the whole transaction is gone
 	}
+	s.w.prefix.drop() // savepoints within this one; in a failed transaction they would take the rollback with them
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if _, err := s.c.Exec(ctx, "rollback to savepoint "+s.name); err != nil {

@@ -229,8 +229,11 @@ func (s *shape) collect(t reflect.Type, at []int) {
 			name = snake(f.Name)
 		}
 		key := fold(name)
-		if _, taken := s.byName[key]; taken {
-			continue // the outer field wins, as in Go
+		if had, taken := s.byName[key]; taken {
+			if len(path) < len(s.fields[had].path) { // the outer field wins, as in Go
+				s.fields[had] = field{column: name, path: path, typ: f.Type}
+			}
+			continue
 		}
 		s.byName[key] = len(s.fields)
 		s.fields = append(s.fields, field{column: name, path: path, typ: f.Type})

@@ -53,14 +53,18 @@ func (c *sqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // A sqlConn is pgx's driver connection that knows what it has sent.
-type sqlConn struct{ *stdlib.Conn }
+type sqlConn struct{ *stdConn }
+
+// A stdConn leaves the name Conn to its method, by which sql.Conn.Raw finds the
+// *pgx.Conn.
+type stdConn = stdlib.Conn
 
 var errMayHaveRun = errors.New("pgpool: the connection was lost, and the statement may have run")
 
 // guard runs f, and takes back that the connection is bad if something was sent
 // on it.
 func (c *sqlConn) guard(f func() error) error {
-	w := wireOf(c.Conn.Conn())
+	w := wireOf(c.Conn())
 	runs := w.runs.Load()
 	err := f()
 	if errors.Is(err, driver.ErrBadConn) && w.runs.Load() != runs {
@@ -72,24 +76,24 @@ func (c *sqlConn) guard(f func() error) error {
 // ExecContext implements driver.ExecerContext.
 func (c *sqlConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
 	err = c.guard(func() error {
-		res, err = c.Conn.ExecContext(ctx, query, args)
+		res, err = c.stdConn.ExecContext(ctx, query, args)
 		return err
 	})
-	return res, wireOf(c.Conn.Conn()).explain(ctx, err)
+	return res, wireOf(c.Conn()).explain(ctx, err)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *sqlConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	err = c.guard(func() error {
-		rows, err = c.Conn.QueryContext(ctx, query, args)
+		rows, err = c.stdConn.QueryContext(ctx, query, args)
 		return err
 	})
-	return rows, wireOf(c.Conn.Conn()).explain(ctx, err)
+	return rows, wireOf(c.Conn()).explain(ctx, err)
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *sqlConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	s, err := c.Conn.PrepareContext(ctx, query)
+	s, err := c.stdConn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}

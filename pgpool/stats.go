@@ -105,14 +105,20 @@ func (c *errorCounters) stats() ErrorStats {
 }
 
 // failed notes the error of a statement.
-func (n *node) failed(w *wire, err error) {
+func (n *node) failed(w *wire, conn *pgconn.PgConn, err error) {
 	n.errs.count(err)
-	if Code(err) == "25006" && n.primary && !w.readOnly {
+	if Code(err) == "25006" && n.primary && !w.readOnly && !byWish(conn) {
 		// The server was demoted while the connection stayed open. All
 		// connections lead there; the next ones look for the primary.
 		w.doomed.Store(true)
 		n.px.Reset()
 	}
+}
+
+// byWish reports whether a transaction that is read-only must be so by its own
+// wish, as the session is not (PostgreSQL 14 and later tell).
+func byWish(conn *pgconn.PgConn) bool {
+	return conn.ParameterStatus("in_hot_standby") == "off" && conn.ParameterStatus("default_transaction_read_only") == "off"
 }
 
 func (n *node) stats() NodeStats {

@@ -62,11 +62,11 @@ func (p *Pool) Stop(ctx context.Context) error {
 // close closes all connections as they become free.
 func (p *Pool) close() {
 	defer close(p.stopped)
-	p.tasks.Wait()
 	var wg sync.WaitGroup
 	for _, n := range p.nodes() {
-		wg.Go(n.px.Close)
+		wg.Go(n.px.Close) // refuses new work at once
 	}
+	p.tasks.Wait()
 	wg.Wait()
 	p.dog.stop()
 }

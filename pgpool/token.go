@@ -18,7 +18,7 @@ type Token string
 
 // WithToken returns a context that remembers writes, beginning with what t
 // stands for: transactions, Exec, CopyFrom, BatchInsert, and queries that do
-// not begin with SELECT, with this context or those made from it. TokenFrom
+// not begin with SELECT (a comment in front makes one count as a write), with this context or those made from it. TokenFrom
 // tells the latest, and reads by Replica see them all.
 //
 // A middleware puts the Token of the user's session into the request's context
@@ -92,9 +92,26 @@ func (n *node) noteWrite(ctx context.Context, conn *pgx.Conn) {
 	h.note(parseLSN(values[0]))
 }
 
+// noteLost remembers a commit of which the position went with its reply: that of
+// now is behind it.
+func (n *node) noteLost(ctx context.Context) {
+	h := holderFrom(ctx)
+	if h == nil {
+		return
+	}
+	conn, err := n.acquire(Outside(ctx))
+	if err != nil {
+		h.note(0)
+		return
+	}
+	defer conn.Release()
+	n.noteWrite(ctx, conn.Conn())
+}
+
 // mayWrite tells queries that are only reads, in all likelihood, from others.
-// It only saves noteWrite a round trip, and acquire a look at the socket; nothing
-// is repeated because of it.
+// It only saves noteWrite a round trip, and acquire a look at the socket: nothing
+// is repeated because of it, but what is wrongly taken for a read may meet a
+// connection that has just died, and fail.
 func mayWrite(sql string) bool {
 	const read = "select"
 	sql = strings.TrimLeft(sql, " \t\r\n(")

@@ -199,7 +199,7 @@ func (o *observer) end(conn *pgx.Conn, err error) {
 	n := o.node
 	n.latency.Observe(took)
 	if err != nil {
-		n.failed(w, err)
+		n.failed(w, conn.PgConn(), err)
 	}
 	if limit := n.pool.cfg.SlowQuery; limit > 0 && took > limit {
 		n.slowQuery(SlowQuery{SQL: sql, Args: describeArgs(args), Took: took, PID: conn.PgConn().PID(), Err: err, Reported: reported})

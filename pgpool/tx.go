@@ -27,7 +27,8 @@ const DefaultMaxAttempts = 10
 //   - the connection is lost during COMMIT: the server is asked what became of
 //     the transaction. If it stands, that is success; if not, it is run again.
 //     Only if the server cannot tell, the error is ErrCommitUnknown, and nothing
-//     is repeated; with Ledger that does not happen.
+//     is repeated; with Ledger that does not happen. From COMMIT on ctx does not
+//     interrupt: to find out takes up to 30 s.
 //
 // BEGIN travels with the first statement, so a transaction of n statements
 // takes n+1 round trips, and none at all if fn runs no statement.
@@ -142,7 +143,8 @@ func (p *Pool) begin(ctx context.Context, o txOptions) (*tx, error) {
 	case o.readOnly:
 	case o.ledger != "":
 		t.id = newLedgerID()
-		prefix.add(stmt{sql: ledgerInsert(o.ledger), args: []string{t.id}, want: true})
+		t.asksEpoch = server.epoch && (t.w.epoch == "" || n.isTransactionMode())
+		prefix.add(stmt{sql: ledgerInsert(o.ledger, t.asksEpoch), args: []string{t.id}, want: true})
 	case !server.xid:
 	case t.w.epoch != "" && !n.isTransactionMode():
 		prefix.add(named(stmt{sql: xidSQL, want: true}, "pgpool_xid"))
@@ -180,7 +182,11 @@ func (t *tx) nested(ctx context.Context, fn func(context.Context, pgx.Tx) error)
 		}
 		return err
 	}
-	return sp.release(ctx)
+	if err = sp.release(ctx); errors.Is(err, pgx.ErrTxCommitRollback) { // fn hid the error of a statement
+		sp.ended = false
+		_ = sp.back(ctx)
+	}
+	return err
 }
 
 // A txContext carries an open transaction.

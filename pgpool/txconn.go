@@ -72,7 +72,7 @@ func (t *tx) note(ctx context.Context, err error) error {
 		t.lost = true
 	case isConflict(err):
 		t.conflict = true
-	case isStalePlan(err), Code(err) == "26000", Code(err) == "25006" && !t.opts.readOnly:
+	case isStalePlan(err), Code(err) == "26000", Code(err) == "25006" && !t.opts.readOnly && !byWish(t.c.PgConn()):
 		t.stale = true
 	}
 	return t.w.explain(ctx, err)

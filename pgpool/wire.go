@@ -132,6 +132,8 @@ func (w *wire) settle() {
 	if c := w.cancelling.Load(); c != nil {
 		<-*c
 		w.cancelling.CompareAndSwap(c, nil)
+		// The watchdog's deadline. pgx takes back only those of contexts.
+		_ = w.Conn.SetDeadline(time.Time{})
 	}
 }
 

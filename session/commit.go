@@ -147,7 +147,7 @@ func (s *Session) committed(ctx context.Context, r *record, save saving, err err
 		if err := s.m.regenerated(ctx, s, old, r, save.fence); err != nil { // revoked meanwhile
 			_, _ = s.m.store.drop(ctx, s.id)
 			s.gone(save)
-			return nil
+			return nil //nolint:nilerr // as for any other session that was ended
 		}
 	} else if (s.followed || s.stale) && !s.over {
 		s.cookie = cookieSet

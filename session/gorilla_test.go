@@ -371,8 +371,8 @@ func TestGorillaOffTwoLogouts(t *testing.T) {
 	rec := httptest.NewRecorder()
 	mw(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_ = session.SetAuthenticated(r.Context(), "ada", nil)
-	})).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
-	req := httptest.NewRequest("GET", "/", nil)
+	})).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	req := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 	req.AddCookie(rec.Result().Cookies()[0])
 	loaded := func(f func(s *session.Session)) {
 		mw(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -90,7 +90,7 @@ func TestFailedHijack(t *testing.T) {
 		_, _ = io.WriteString(w, "plain")
 	}))
 	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	if rec.Code == 200 && rec.Header().Get("Set-Cookie") == "" {
 		t.Error("200 and no cookie: the login is lost")
 	}
