@@ -167,7 +167,8 @@ func (r *copyReader) Read(p []byte) (n int, err error) {
 func (r *copyReader) close() {
 	r.closed.Store(true)
 	r.mu.Lock()
-	r.mu.Unlock() //nolint:staticcheck // it only waits
+	r.buf, r.pos = nil, 0
+	r.mu.Unlock()
 }
 
 func (r *copyReader) encodeNext() error {
