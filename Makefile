@@ -65,8 +65,9 @@ fmt-check:
 	@out=$$($(TOOL) gofumpt -l -extra .); if [ -n "$$out" ]; then echo "not formatted, run make fmt:"; echo "$$out"; exit 1; fi
 
 .PHONY: vet
-vet: ## go vet, in all modules
+vet: ## go vet, in all modules; the packages build for 32 bits too
 	$(GO) vet ./...
+	GOARCH=386 $(GO) build ./pgpool ./rediscache ./session ./health ./lifecycle
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
 
 .PHONY: lint

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,7 +54,7 @@ func (c *Cache) Get(ctx context.Context, key string, dst any) error {
 		c.counts.misses.Add(1)
 		return ErrNotFound
 	}
-	if err := json.Unmarshal(data, dst); err != nil {
+	if err := unmarshalWhole(data, dst); err != nil {
 		if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 			return opError("get", err) // the caller's mistake, not the data's
 		}
@@ -65,7 +66,8 @@ func (c *Cache) Get(ctx context.Context, key string, dst any) error {
 	return nil
 }
 
-// Del deletes keys and returns how many of them existed. Keys of namespaces
+// Del deletes keys and returns how many of them existed, or fewer if the command
+// was sent again because a connection broke. Keys of namespaces
 // are better deleted by [Namespace.Del], which also stops loads that are under
 // way. Errors: [ErrUnavailable]; the keys are then remembered and deleted when
 // Redis is back.
@@ -129,4 +131,18 @@ func (c *Cache) unlink(ctx context.Context, keys []string) (int64, error) {
 		n += cmd.Val()
 	}
 	return n, err
+}
+
+// unmarshalWhole decodes data into dst, or leaves dst as it is.
+func unmarshalWhole(data []byte, dst any) error {
+	v := reflect.ValueOf(dst)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return json.Unmarshal(data, dst) // says what is wrong
+	}
+	fresh := reflect.New(v.Type().Elem())
+	if err := json.Unmarshal(data, fresh.Interface()); err != nil {
+		return err
+	}
+	v.Elem().Set(fresh.Elem())
+	return nil
 }

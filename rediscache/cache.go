@@ -44,7 +44,9 @@ type Cache struct {
 	startOnce sync.Once
 
 	state   atomic.Int32
-	stateMu sync.Mutex // serializes changes of state and their observers
+	stateMu sync.Mutex
+	news    []stateNews // changes that observers were not told about yet
+	telling bool        // somebody tells them
 }
 
 // New returns a Cache after validating everything: its error wraps

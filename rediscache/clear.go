@@ -54,7 +54,7 @@ func (c *Cache) ClearPattern(ctx context.Context, pattern string, opts ...ClearO
 	for _, opt := range opts {
 		opt(&o)
 	}
-	run := clearRun{pattern: pattern, options: o}
+	run := clearRun{pattern: pattern, options: o, touched: c.coherence.touched}
 	var err error
 	switch client := c.link.client.(type) {
 	case *redis.ClusterClient:
@@ -72,7 +72,8 @@ func (c *Cache) ClearPattern(ctx context.Context, pattern string, opts ...ClearO
 type clearRun struct {
 	pattern string
 	options clearOptions
-	apart   bool // keys of one command would have to share a slot
+	touched func(key string) // has this process forget a key
+	apart   bool             // keys of one command would have to share a slot
 	deleted atomic.Int64
 	mu      sync.Mutex // one call of progress at a time
 }
@@ -91,6 +92,9 @@ func (r *clearRun) node(ctx context.Context, client *redis.Client) error {
 		}
 		if pipe.Len() > 0 {
 			_, err := pipe.Exec(ctx)
+			for _, key := range page {
+				r.touched(key)
+			}
 			r.count(unlinked)
 			if err != nil {
 				return err

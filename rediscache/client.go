@@ -3,6 +3,8 @@ package rediscache
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"slices"
@@ -122,7 +124,7 @@ func (l *link) close() error {
 // newGate returns the gate of one server. probe makes a client that has
 // neither hooks nor gate, for as long as the outage lasts.
 func (l *link) newGate(cfg linkConfig, addr string, probe func() *redis.Client) *gate {
-	g := &gate{addr: addr, spawn: cfg.spawn}
+	g := &gate{addr: addr, timeout: cfg.Timeout, spawn: cfg.spawn}
 	g.prober = func() (func(ctx context.Context) error, func()) {
 		client := probe()
 		return func(ctx context.Context) error { return client.Ping(ctx).Err() }, func() { _ = client.Close() }
@@ -217,7 +219,7 @@ func (cfg linkConfig) options(t target, d *dialer) redis.Options {
 		Network: t.network, Addr: t.addr, Dialer: d.dial, Protocol: 3,
 		ClientName: strings.Map(clientNameRune, cfg.AppName),
 		Username:   t.username, Password: t.password, DB: t.db,
-		CredentialsProviderContext: cfg.opts.credentials,
+		CredentialsProviderContext: classified(cfg.opts.credentials),
 		// One place decides about retries: the gateHook.
 		MaxRetries:  -1,
 		DialTimeout: cfg.DialTimeout, DialerRetries: 1, // a failed dial does not reach the pool, see dialer
@@ -234,6 +236,22 @@ func (cfg linkConfig) options(t target, d *dialer) redis.Options {
 		opt.ConnMaxIdleTime = -1
 	}
 	return opt
+}
+
+// errCredentials marks the errors of WithCredentials.
+var errCredentials = errors.New("credentials")
+
+func classified(f func(ctx context.Context) (string, string, error)) func(ctx context.Context) (string, string, error) {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, string, error) {
+		username, password, err := f(ctx)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errCredentials, err)
+		}
+		return username, password, err
+	}
 }
 
 // probeOptions are those of the client that only asks whether the server is

@@ -61,7 +61,8 @@ func (rawCodec) Unmarshal(data []byte, dst any) error {
 }
 
 // Encoding makes a codec of any pair of functions shaped like those of
-// encoding/json. The name tells its values from those of other codecs.
+// encoding/json. The name, as one of 240 numbers, tells its values from those
+// of other codecs.
 //
 //	rediscache.Encoding("msgpack", msgpack.Marshal, msgpack.Unmarshal)
 //	rediscache.Encoding("cbor", cbor.Marshal, cbor.Unmarshal)

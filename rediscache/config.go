@@ -102,7 +102,7 @@ type Config struct {
 	// [DefaultAppName].
 	AppName string `envconfig:"APP_NAME"`
 
-	// Timeout bounds every call as a whole: waiting for a connection, writing,
+	// Timeout bounds every command as a whole: waiting for a connection, writing,
 	// reading and one retry. A caller's context bounds it further; blocking
 	// commands such as BLPOP are exempt. The default is [DefaultTimeout]; raise
 	// it if the server is more than some 30 ms away.

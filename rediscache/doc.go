@@ -68,8 +68,12 @@
 // While Redis is away (refusing, hanging, loading, or refusing our credentials)
 // a gate refuses calls within a microsecond or two, with an error that wraps
 // [ErrUnavailable]; one goroutine, not the callers, tries whether it is back,
-// and notices within 100 ms. No call takes longer than its context or
-// [Config].Timeout. In a Cluster each node has its own gate.
+// and notices within 100 ms, or half of [Config].Timeout where a round trip takes
+// longer. No command takes longer than its context's deadline or Config.Timeout; a
+// read may take two, for the value and for the versions of its tags, and a write
+// with new tags one for each. A context that is cancelled ends the wait for a
+// connection or a batch, not a command on the wire. In a Cluster each node has its
+// own gate.
 //
 // Load goes on with the loader, still once a key at a time, and keeps results
 // in the process for [DefaultOfflineTTL]. Get, Set and Del return

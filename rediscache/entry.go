@@ -62,7 +62,18 @@ func defaultEntry() entry {
 // TTL sets how long a value is fresh, shortened by [Jitter]. The default is
 // [DefaultTTL]; 0 or less means that it does not expire.
 func TTL(d time.Duration) EntryOption {
-	return func(e *entry) { e.ttl = max(d, 0) }
+	return func(e *entry) { e.ttl = storable(d) }
+}
+
+const year = 365 * 24 * time.Hour
+
+// storable is a lifetime as the envelope can hold it: whole milliseconds, 0 for
+// ever, and no more than a century.
+func storable(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return min(max(d, time.Millisecond), 100*year)
 }
 
 // Jitter sets the part of the TTL, 0 to 1, by which it is shortened at random.
@@ -82,7 +93,7 @@ func Tags(tags ...string) EntryOption {
 // asking for what does not exist costs no load each time. The default, 0, does
 // not remember it.
 func NegativeTTL(d time.Duration) EntryOption {
-	return func(e *entry) { e.negativeTTL = max(d, 0) }
+	return func(e *entry) { e.negativeTTL = storable(d) }
 }
 
 // StaleFor has Load return a value for d beyond its TTL, at once, while it is
@@ -106,7 +117,9 @@ func SoftTimeout(d time.Duration) EntryOption {
 }
 
 // LoadTimeout bounds the loader: after d its context ends. The default, also
-// for 0 and less, is [DefaultLoadTimeout].
+// for 0 and less, is [DefaultLoadTimeout]. As an option of a single Load it may
+// allow more than the namespace does; what takes longer than that is returned and
+// not stored, since a Del is only heeded for as long as the namespace's loads take.
 func LoadTimeout(d time.Duration) EntryOption {
 	return func(e *entry) {
 		if e.loadTimeout = d; d <= 0 {

@@ -119,6 +119,8 @@ func classify(err error) class {
 		return classOK
 	case errors.Is(err, ErrUnavailable):
 		return classRefused
+	case errors.Is(err, errCredentials):
+		return classAuth
 	}
 	if _, ok := errors.AsType[redis.Error](err); ok {
 		return classifyReply(err)

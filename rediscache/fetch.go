@@ -34,13 +34,13 @@ func (n *Namespace[V]) fetch(ctx context.Context, key string) (found[V], error) 
 		return found[V]{}, err
 	}
 	full := n.prefix + key
-	if n.cache.pending.has(full) {
-		return found[V]{}, nil
-	}
 	epoch, live := n.cache.coherence.live()
 	var mark uint64
 	if n.near != nil {
 		mark = n.near.mark(key)
+	}
+	if n.cache.pending.has(full) { // after the mark: what becomes pending later is touched
+		return found[V]{}, nil
 	}
 	data, err := n.cache.read(ctx, full)
 	if err != nil {
@@ -83,6 +83,60 @@ func (n *Namespace[V]) judge(ctx context.Context, data []byte) (found[V], error)
 	return f, nil
 }
 
+// judgeMany is judge for several, with one round trip for all versions.
+func (n *Namespace[V]) judgeMany(ctx context.Context, stored [][]byte) ([]found[V], error) {
+	founds := make([]found[V], len(stored))
+	standing := map[*version]uint64{}
+	var ask []*version
+	var unsure []int
+	for i, data := range stored {
+		f := n.decode(data)
+		if founds[i] = f; f.kind == foundNothing || n.stands(&f) {
+			continue
+		}
+		unsure = append(unsure, i)
+		for _, v := range n.carried(&f) {
+			if _, twice := standing[v]; !twice {
+				standing[v] = versionUnknown
+				ask = append(ask, v)
+			}
+		}
+	}
+	if len(unsure) == 0 {
+		return founds, nil
+	}
+	values, err := n.cache.coherence.versions.resolve(ctx, ask, false)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range ask {
+		standing[v] = values[i]
+	}
+	for _, i := range unsure {
+		f := &founds[i]
+		list := n.carried(f)
+		valid := standing[list[0]] == f.gen
+		for j, tag := range f.tags {
+			valid = valid && standing[list[j+1]] == tag.version
+		}
+		if !valid {
+			*f = found[V]{seal: f.seal}
+		}
+	}
+	return founds, nil
+}
+
+// carried are the memories of the versions that a value carries: the generation,
+// then its tags.
+func (n *Namespace[V]) carried(f *found[V]) []*version {
+	list := make([]*version, 1, 1+len(f.tags))
+	list[0] = n.generation
+	for _, tag := range f.tags {
+		list = append(list, n.tag(tag.tag))
+	}
+	return list
+}
+
 // versionsOf are those that a value will carry.
 type versionsOf struct {
 	gen  uint64
@@ -114,7 +168,7 @@ func (n *Namespace[V]) standing(ctx context.Context, e *entry, kept time.Duratio
 	for i, tag := range e.tags {
 		vs.tags = append(vs.tags, tagVersion{tag: tag, version: values[i+1]})
 	}
-	n.cache.extend(ctx, list[1:], kept)
+	n.cache.extend(ctx, list[1:], values[1:], kept)
 	return vs, nil
 }
 
@@ -123,6 +177,9 @@ func (n *Namespace[V]) encode(value V, ttl time.Duration, vs versionsOf) ([]byte
 	payload, err := n.settings.codec.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
+	}
+	if int64(len(payload)) > n.cache.cfg.MaxReplyBytes { // it would not be decompressed
+		return nil, fmt.Errorf("%w: value of %d bytes before compression, more than the %d of REDIS_MAX_REPLY_BYTES", ErrTooLarge, len(payload), n.cache.cfg.MaxReplyBytes)
 	}
 	env := newEnvelope(time.Now())
 	env.codec, env.fresh, env.gen, env.tags = n.settings.codec.ID(), ttl, vs.gen, vs.tags

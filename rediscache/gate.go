@@ -36,7 +36,8 @@ var probePauses = backoff.Policy{Min: 25 * time.Millisecond, Max: 100 * time.Mil
 // There is no half-open state in which callers try their luck: one goroutine
 // probes, and callers pay nothing.
 type gate struct {
-	addr     string // of a node; empty for a single server
+	addr     string        // of a node; empty for a single server
+	timeout  time.Duration // Config.Timeout
 	prober   func() (ping func(ctx context.Context) error, end func())
 	spawn    func(f func(ctx context.Context)) bool
 	onChange func(g *gate, cause error)
@@ -81,7 +82,7 @@ func (g *gate) failed(c class, err error, epoch uint32, took time.Duration) {
 		}
 	case classTimeout:
 		// A caller's own short limit says little about the server.
-		if took < probeTimeout/2 {
+		if took < min(probeTimeout, g.timeout)/2 {
 			return
 		}
 		fallthrough
@@ -89,6 +90,8 @@ func (g *gate) failed(c class, err error, epoch uint32, took time.Duration) {
 		if g.failures.Add(1) >= failuresToOpen {
 			g.open(err, c == classBroken)
 		}
+	case classCanceled, classBusy:
+		// Nobody was asked.
 	default:
 		g.ok()
 	}
@@ -131,7 +134,7 @@ func (g *gate) probeUntilBack(ctx context.Context) {
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
 		// The first probe comes at once: it ends a false alarm in a millisecond.
-		err := probeOnce(ctx, ping)
+		err := probeOnce(ctx, ping, max(probeTimeout, g.timeout/2))
 		if err == nil {
 			g.answered.Store(true)
 			g.close()
@@ -152,8 +155,8 @@ func (g *gate) probeUntilBack(ctx context.Context) {
 	}
 }
 
-func probeOnce(ctx context.Context, ping func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func probeOnce(ctx context.Context, ping func(ctx context.Context) error, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return ping(ctx)
 }

@@ -3,6 +3,7 @@ package rediscache
 import (
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -160,9 +161,13 @@ func (s *replyScanner) char(b byte) error {
 func (s *replyScanner) endLine() error {
 	kind := s.kind
 	s.kind = 0
+	if s.odd && strings.IndexByte("$=!*~>%|", kind) >= 0 {
+		// go-redis accepts more than digits: $+99999999999.
+		return fmt.Errorf("%w: a length that is no number", errProtocol)
+	}
 	switch kind {
 	case '$', '=', '!':
-		if s.neg || s.odd {
+		if s.neg {
 			s.done()
 			return nil
 		}
@@ -172,7 +177,7 @@ func (s *replyScanner) endLine() error {
 		s.body = s.num + 2
 	case '*', '~', '>', '%', '|':
 		n := s.num
-		if s.neg || s.odd {
+		if s.neg {
 			n = 0
 		}
 		if kind == '%' || kind == '|' {

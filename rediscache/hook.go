@@ -52,7 +52,9 @@ func (h gateHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		began := time.Now()
 		c := &call{Context: ctx, gate: h.gate}
-		if !blocking(name) {
+		if blocking(name) {
+			c.deadline, _ = ctx.Deadline()
+		} else {
 			c.deadline = limit(ctx, began, h.timeout)
 		}
 		epoch := h.gate.epoch.Load()
@@ -162,7 +164,11 @@ func idempotent(cmds ...redis.Cmder) bool {
 			"scan", "dbsize", "ping", "time", "info", "cluster", "config", "script", "memory":
 		case "set":
 			// SET key value PX n is; with NX, GET and the like it is not.
-			if n := len(cmd.Args()); n != 3 && n != 5 {
+			args := cmd.Args()
+			if len(args) == 5 && (args[3] == "px" || args[3] == "ex") {
+				continue
+			}
+			if len(args) != 3 {
 				return false
 			}
 		default:

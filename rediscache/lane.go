@@ -62,6 +62,16 @@ type request struct {
 	done  chan struct{} // gets one value when reply and err are set
 }
 
+// An abandonedError is that of a caller that gave up: the write may land
+// later, but before done gets its value.
+type abandonedError struct {
+	error
+
+	done chan struct{}
+}
+
+func (e *abandonedError) Unwrap() error { return e.error }
+
 var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
 
 // get reads a key.
@@ -149,8 +159,11 @@ func (l *lane) share(ctx context.Context, r *request) ([]byte, error) {
 	} else {
 		select {
 		case <-r.done:
-		case <-gone:
-			return nil, context.Cause(ctx) // r goes with its batch
+		case <-gone: // r goes with its batch
+			if r.value != nil {
+				return nil, &abandonedError{context.Cause(ctx), r.done}
+			}
+			return nil, context.Cause(ctx)
 		}
 	}
 	reply, err := r.reply, r.err
@@ -331,7 +344,7 @@ func (s *replySplitter) head() (kind byte, n int) {
 		switch c := s.rest[i]; {
 		case c == '-' && i == 1:
 			neg = true
-		case c >= '0' && c <= '9' && n < 1<<40:
+		case c >= '0' && c <= '9' && n < 1<<27:
 			n = n*10 + int(c-'0')
 		default:
 			s.bad = true

@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-var errLoadTimeout = errors.New("the loader took longer than LoadTimeout")
+var (
+	errLoadTimeout = errors.New("the loader took longer than LoadTimeout")
+	errLoaderGone  = errors.New("the loader ended its goroutine")
+)
 
 // Load returns the value under key, and if there is none, or only a stale one,
 // calls load for it and stores the result.
@@ -172,11 +175,18 @@ func (n *Namespace[V]) fly(ctx context.Context, job loadJob[V], flight *flight[V
 		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), e.loadTimeout, errLoadTimeout)
 		defer cancel()
 		defer context.AfterFunc(stop, cancel)()
-		value, err := n.obtain(ctx, job, flight)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			job.shard.pause(job.key, time.Now().Add(DefaultErrorPause))
-		}
-		job.shard.land(job.key, flight, value, err)
+		var value V
+		err := errLoaderGone
+		defer func() { // also when the loader ends its goroutine, or the codec panics
+			if v := recover(); v != nil {
+				err = &PanicError{Value: v, Stack: debug.Stack()}
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				job.shard.pause(job.key, time.Now().Add(DefaultErrorPause))
+			}
+			job.shard.land(job.key, flight, value, err)
+		}()
+		value, err = n.obtain(ctx, job, flight)
 	})
 	if !started {
 		var zero V
@@ -189,7 +199,7 @@ func (n *Namespace[V]) obtain(ctx context.Context, job loadJob[V], flight *fligh
 	if !job.found.away && job.shard.landed.Load() != job.landed {
 		// A load ended after we looked: it may have been this key's.
 		if f, err := n.fetch(ctx, job.key); err == nil {
-			if value, err, ok := f.answer(); ok {
+			if value, err, ok := f.answer(); ok && !due(&f, &job) {
 				return value, err
 			}
 			job.found.seal = f.seal
@@ -225,6 +235,7 @@ func (n *Namespace[V]) loadAndStore(ctx context.Context, job loadJob[V], flight 
 		var err error
 		if vs, err = n.standing(ctx, job.entry, job.entry.kept(job.entry.ttl)); err != nil {
 			store = false
+			n.counts.errors.Add(1)
 		}
 	}
 	var mark, seq uint64
@@ -238,7 +249,7 @@ func (n *Namespace[V]) loadAndStore(ctx context.Context, job loadJob[V], flight 
 	}
 	// A tombstone lives for longer than LoadTimeout, a loader that ignores
 	// its context may not: then a Del could have gone unnoticed.
-	late := time.Since(began) > job.entry.loadTimeout
+	late := time.Since(began) > min(job.entry.loadTimeout, n.settings.loadTimeout)
 	switch {
 	case flight.dropped.Load() || late:
 		n.counts.notWritten.Add(1)
@@ -283,7 +294,6 @@ func (n *Namespace[V]) storeLoaded(ctx context.Context, job loadJob[V], vs versi
 	case !stored:
 		n.counts.notWritten.Add(1)
 	default:
-		n.cache.pending.settle(n.prefix + job.key)
 		n.cache.publish(ctx, n.prefix+job.key)
 	}
 }

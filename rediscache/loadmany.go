@@ -48,6 +48,10 @@ func (n *Namespace[V]) LoadMany(ctx context.Context, keys []string, load func(ct
 			n.counts.stale.Add(1)
 			values[key] = f.value
 			refresh = append(refresh, key)
+		case f.kind == foundStale && now.Before(f.stale.Add(e.staleOnError)) && n.flights.shard(key).paused(key, now):
+			n.counts.misses.Add(1)
+			n.counts.stale.Add(1)
+			values[key] = f.value
 		default:
 			n.counts.misses.Add(1)
 			m.want(key)
@@ -139,8 +143,16 @@ func (m *manyLoad[V]) fly(ctx context.Context) {
 			marks[key] = m.n.offline().mark(key)
 		}
 	}
-	values, err := m.call(ctx, keys)
-	if err == nil && time.Since(began) <= m.entry.loadTimeout {
+	var values map[string]V
+	err := errLoaderGone
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		m.land(values, err)
+	}()
+	values, err = m.call(ctx, keys)
+	if err == nil && time.Since(began) <= min(m.entry.loadTimeout, m.n.settings.loadTimeout) {
 		if store {
 			m.store(context.WithoutCancel(ctx), values, vs)
 		} else {
@@ -150,7 +162,6 @@ func (m *manyLoad[V]) fly(ctx context.Context) {
 			}
 		}
 	}
-	m.land(values, err)
 }
 
 // call calls the loader, and survives it.
@@ -216,13 +227,25 @@ func (m *manyLoad[V]) land(values map[string]V, err error) {
 // collect waits for the flights and adds what they bring to values.
 func (m *manyLoad[V]) collect(ctx context.Context, values map[string]V) error {
 	var failed error
+	soft := make(chan struct{})
+	if m.entry.softTimeout > 0 {
+		defer time.AfterFunc(m.entry.softTimeout, func() { close(soft) }).Stop()
+	}
 	for key, flight := range m.waiting {
+		f := m.founds[key]
+		until := soft
+		if f.kind != foundStale || !time.Now().Before(f.stale.Add(max(m.entry.staleFor, m.entry.staleOnError))) {
+			until = nil
+		}
 		select {
 		case <-flight.done:
+		case <-until:
+			m.n.counts.stale.Add(1)
+			values[key] = f.value
+			continue
 		case <-ctx.Done():
 			return fmt.Errorf("waiting: %w", context.Cause(ctx))
 		}
-		f := m.founds[key]
 		switch {
 		case flight.err == nil:
 			values[key] = flight.value

@@ -12,7 +12,8 @@ import (
 )
 
 // GetMany returns the values under keys; those that there are not are missing
-// from the map. It takes one round trip, or one to each node of a Cluster.
+// from the map. It takes one round trip for each 512 keys, and one for
+// versions of tags that are not known yet; in a Cluster to each node.
 // Errors: [ErrUnavailable].
 func (n *Namespace[V]) GetMany(ctx context.Context, keys []string) (map[string]V, error) {
 	values := make(map[string]V, len(keys))
@@ -44,9 +45,7 @@ func (n *Namespace[V]) fetchMany(ctx context.Context, keys []string) (map[string
 			continue
 		}
 		founds[key] = found[V]{}
-		if !n.cache.pending.has(n.prefix + key) {
-			ask = append(ask, key)
-		}
+		ask = append(ask, key)
 	}
 	for page := range slices.Chunk(ask, batches.Max) {
 		if err := n.fetchPage(ctx, page, founds); err != nil {
@@ -59,23 +58,28 @@ func (n *Namespace[V]) fetchMany(ctx context.Context, keys []string) (map[string
 
 func (n *Namespace[V]) fetchPage(ctx context.Context, keys []string, founds map[string]found[V]) error {
 	epoch, live := n.cache.coherence.live()
-	marks := make([]uint64, len(keys))
-	full := make([]string, len(keys))
-	for i, key := range keys {
-		full[i] = n.prefix + key
+	marks := make([]uint64, 0, len(keys))
+	full := make([]string, 0, len(keys))
+	ask := make([]string, 0, len(keys))
+	for _, key := range keys {
+		var mark uint64
 		if n.near != nil {
-			marks[i] = n.near.mark(key)
+			mark = n.near.mark(key)
+		}
+		if !n.cache.pending.has(n.prefix + key) { // after the mark, as in fetch
+			ask, full, marks = append(ask, key), append(full, n.prefix+key), append(marks, mark)
 		}
 	}
 	stored, err := n.cache.readMany(ctx, full)
 	if err != nil {
 		return err
 	}
-	for i, key := range keys {
-		f, err := n.judge(ctx, stored[i])
-		if err != nil {
-			return err
-		}
+	page, err := n.judgeMany(ctx, stored)
+	if err != nil {
+		return err
+	}
+	for i, key := range ask {
+		f := page[i]
 		if f.kind == foundFresh {
 			n.counts.hits.Add(1)
 		}

@@ -2,7 +2,6 @@ package rediscache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -143,6 +142,7 @@ func (n *Namespace[V]) wrote(ctx context.Context, key string, err error) {
 		n.cache.remember(full, n.settings.tombstone(), n.generation, err)
 	}
 	n.touch(key)
+	n.cache.coherence.touched(full) // other views of the namespace in this process
 }
 
 // Del deletes keys. Loads of them that are under way, in any process, no
@@ -163,7 +163,7 @@ func (n *Namespace[V]) Del(ctx context.Context, keys ...string) error {
 	for page := range slices.Chunk(keys, replayBatch) {
 		errs = append(errs, n.bury(ctx, page))
 	}
-	return opError("del "+n.name, errors.Join(errs...))
+	return opError("del "+n.name, firstOf(errs))
 }
 
 // bury puts tombstones in the place of values.
@@ -178,7 +178,7 @@ func (n *Namespace[V]) bury(ctx context.Context, keys []string) error {
 	for i, key := range keys {
 		n.wrote(ctx, key, errs[i])
 	}
-	return errors.Join(errs...)
+	return firstOf(errs)
 }
 
 // Clear voids every value of the namespace with one command, however many there

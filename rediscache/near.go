@@ -184,7 +184,7 @@ func (n *Namespace[V]) nearFill(key string, f *found[V], size int, mark, epoch u
 	n.near.fill(key, &nearEntry[V]{found: *f, epoch: epoch, until: until.UnixNano(), size: clampSize(size)}, mark)
 }
 
-func clampSize(n int) uint32 { return uint32(min(n+overhead, math.MaxUint32)) }
+func clampSize(n int) uint32 { return uint32(min(int64(n)+overhead, math.MaxUint32)) }
 
 // offline returns the near cache of a namespace, made for an outage if the
 // namespace has none.

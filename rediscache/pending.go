@@ -2,6 +2,7 @@ package rediscache
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type pendingKey struct {
 	grave      time.Duration // of a tombstone; 0: just delete
 	generation *version      // what to renew instead when there are too many
 	writers    int           // writes of this key under way: no replay now
+	abandoned  int           // of these, writes whose callers gave up: no later write settles this
 	replaying  chan struct{} // closed when its replay is over; nil outside of one
 }
 
@@ -87,6 +89,14 @@ func (c *Cache) remember(key string, grave time.Duration, generation *version, e
 		}
 		p.seq++
 		k.seq, k.grave, k.generation = p.seq, grave, generation
+		if late, ok := errors.AsType[*abandonedError](err); ok {
+			k.writers++
+			k.abandoned++
+			go func() {
+				<-late.done
+				p.landed(key)
+			}()
+		}
 		p.keys[key] = k
 		p.count.Store(int64(len(p.keys)))
 		c.counts.remembered.Add(1)
@@ -139,9 +149,23 @@ func (p *pending) settle(key string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.keys[key].replaying == nil {
+	if k, ok := p.keys[key]; k.abandoned > 0 {
+		k.writers = max(k.writers-1, k.abandoned)
+		p.keys[key] = k
+	} else if ok && k.replaying == nil {
 		delete(p.keys, key)
 		p.count.Store(int64(len(p.keys)))
+	}
+}
+
+// landed notes that an abandoned write of a key can do no more.
+func (p *pending) landed(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k, ok := p.keys[key]; ok {
+		k.writers--
+		k.abandoned--
+		p.keys[key] = k
 	}
 }
 
@@ -178,8 +202,15 @@ func (c *Cache) replay(ctx context.Context) {
 
 		done := c.replayBatch(ctx, batch)
 		for _, v := range vs {
+			// A version that nobody has used: with the pending one, what this
+			// process stored meanwhile would outlive a Clear of another since.
 			v.mu.Lock()
-			fresh := v.pending
+			fresh := uint64(0)
+			if v.pending != 0 {
+				fresh = newVersion()
+				v.pending = fresh
+				v.seq++
+			}
 			v.mu.Unlock()
 			if fresh == 0 || c.storeVersion(ctx, v, fresh) == nil {
 				p.mu.Lock()
@@ -273,6 +304,14 @@ func (c *Cache) replayBatch(ctx context.Context, batch map[string]pendingKey) in
 // publish tells other processes about a write where Redis does not.
 func (c *Cache) publish(ctx context.Context, key string) {
 	if c.coherence.pubsub.Load() {
-		_ = c.link.client.Publish(ctx, channel, key).Err()
+		err := c.link.client.Publish(ctx, channel, key).Err()
+		if classify(err) == classOK {
+			return
+		}
+		c.spawn(func(ctx context.Context) { // the write stands: others must hear of it
+			for attempt := 0; classify(err) != classOK && replayPauses.Wait(ctx, attempt) == nil; attempt++ {
+				err = c.link.client.Publish(ctx, channel, key).Err()
+			}
+		})
 	}
 }

@@ -58,7 +58,24 @@ func (c *Cache) updateState() {
 	default:
 		c.log.Info("redis is back", "state", to.String())
 	}
-	for _, f := range c.opts.onState {
-		f(to, cause)
+	c.news = append(c.news, stateNews{to, cause})
+	if c.telling {
+		return // whoever tells goes on with this: an observer may call the cache
 	}
+	c.telling = true
+	for len(c.news) > 0 {
+		one := c.news[0]
+		c.news = c.news[1:]
+		c.stateMu.Unlock()
+		for _, f := range c.opts.onState {
+			f(one.to, one.cause)
+		}
+		c.stateMu.Lock()
+	}
+	c.telling = false
+}
+
+type stateNews struct {
+	to    State
+	cause error
 }

@@ -153,7 +153,7 @@ func (s *stream) deliver(rc *respConn, tracking bool) error {
 			}
 			continue
 		}
-		if err := rc.conn.SetReadDeadline(time.Now().Add(streamReply)); err != nil {
+		if err := rc.conn.SetReadDeadline(time.Now().Add(streamPing)); err != nil {
 			return err
 		}
 		message, err := rc.read()

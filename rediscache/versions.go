@@ -35,7 +35,8 @@ type version struct {
 	value   uint64
 	epoch   uint64    // in which value was learnt
 	seq     uint64    // counts invalidations: an answer asked for before one is void
-	lasts   time.Time // until when, as far as this process saw to it, Redis keeps the key
+	lasts   time.Time // until when, as far as this process saw to it, Redis keeps the key…
+	lastsOf uint64    // …with this value: another process' renewal shortens its life
 	pending uint64    // set while Redis was away: holds until it is stored
 }
 
@@ -206,6 +207,7 @@ func (c *Cache) bump(ctx context.Context, list []*version) error {
 		err := c.storeVersion(ctx, v, fresh)
 		if err != nil {
 			c.pending.addVersion(v)
+			c.startReplay()
 			errs = append(errs, err)
 		}
 	}
@@ -239,17 +241,17 @@ var forever = time.Unix(1<<40, 0)
 // extend makes sure that Redis keeps the versions of tags for as long as a
 // value that carries them, which is kept for the given time (0: for ever);
 // without, the value would be void before its time.
-func (c *Cache) extend(ctx context.Context, list []*version, kept time.Duration) {
+func (c *Cache) extend(ctx context.Context, list []*version, values []uint64, kept time.Duration) {
 	now := time.Now()
 	until, ttl := now.Add(kept), max(tagKept, 2*kept)
 	if kept == 0 {
 		until = forever
 	}
-	for _, v := range list {
+	for i, v := range list {
 		v.mu.Lock()
-		due := v.lasts.Before(until)
+		due := v.lastsOf != values[i] || v.lasts.Before(until)
 		if due {
-			v.lasts = now.Add(ttl)
+			v.lasts, v.lastsOf = now.Add(ttl), values[i]
 			if kept == 0 {
 				v.lasts = forever
 			}

@@ -105,7 +105,6 @@ func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (sto
 				continue
 			}
 			stored++
-			c.pending.settle(writes[i].key)
 			c.publish(ctx, writes[i].key)
 		case !errors.Is(err, redis.Nil):
 			failed++
