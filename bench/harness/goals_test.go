@@ -110,7 +110,8 @@ func TestPromised(t *testing.T) {
 	g := goals(t, `
 [[ratio]]
 case = "c"
-callers = 2
+callers = 1
+n = 2
 stack = "theirs"
 against = "ours"
 goal = 1.5
@@ -119,8 +120,8 @@ goal = 1.5
 		o := options()
 		o.Promised = g.Promised
 		tables, err := harness.Run(t.Context(), harness.Case{
-			Name: "c", Params: []harness.Params{{Callers: 1}, {Callers: 2}},
-			Stacks: []harness.Stack{sleeper("ours", time.Millisecond), sleeper("theirs", time.Millisecond)},
+			Name: "c", Params: []harness.Params{{Callers: 1, N: 1}, {Callers: 1, N: 2}},
+			Stacks: []harness.Stack{sleeper("ours", 10*time.Millisecond), sleeper("theirs", 10*time.Millisecond)},
 		}, o)
 		if err != nil {
 			t.Fatal(err)
