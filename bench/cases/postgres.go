@@ -114,7 +114,7 @@ func (s *Servers) batchInsert(name string, conflict bool) harness.Case {
 	return harness.Case{
 		Name: name, About: about,
 		Params: params,
-		Rounds: 3,
+		Rounds: 4,
 		Long:   million,
 		Stacks: s.pgStacks(stacks, op, func(db *database) *harness.Running {
 			rows := map[int][]account{}

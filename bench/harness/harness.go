@@ -119,7 +119,8 @@ type Options struct {
 	Slice  time.Duration // of a stack in a round
 	Warmup time.Duration // of a stack before the first
 	// Promised says that a ratio is promised of a case with some parameters: there
-	// are twice as many rounds, so that less of the median is chance. Optional.
+	// are twice as many rounds, as with Luck, so that less of the median is chance.
+	// Optional.
 	Promised func(name string, p Params) bool
 	Log      func(format string, args ...any)
 }
@@ -169,7 +170,8 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 }
 
 // Where luck decides, or something is promised, a case has more times as many
-// rounds; with one caller they are finer times as many, and shorter.
+// rounds. Where luck decides with one caller they are finer times as many, and
+// shorter.
 const (
 	more  = 2
 	finer = 3
@@ -177,11 +179,11 @@ const (
 
 // fit is how the options apply to a case with some parameters.
 func (o Options) fit(c Case, p Params) (fitted Options, luck bool) {
+	if !c.Luck && o.Promised != nil && o.Promised(c.Name, p) {
+		o.Rounds *= more
+	}
 	if c.Rounds > 0 {
 		o.Rounds = min(o.Rounds, c.Rounds)
-	}
-	if o.Promised != nil && o.Promised(c.Name, p) {
-		o.Rounds *= more
 	}
 	switch luck = c.Luck; {
 	case luck && p.Callers <= 1:
