@@ -24,6 +24,7 @@ func testGate(addr string) (g *gate, deaths, changes *int, probe func(ctx contex
 	return g, deaths, changes, func(ctx context.Context) { spawned(ctx) }
 }
 
+// TestGateOpens: what opens it, and what counts as the death of the server.
 func TestGateOpens(t *testing.T) {
 	t.Parallel()
 	const long = time.Second
@@ -80,6 +81,8 @@ func TestGateForgets(t *testing.T) {
 	}
 }
 
+// TestGateProbes: for how long, and how often, it is asked whether the server
+// is back.
 func TestGateProbes(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -126,6 +129,8 @@ type replyError string
 func (e replyError) Error() string { return string(e) }
 func (replyError) RedisError()     {}
 
+// TestGuardLimits: the largest reply that passes, of each kind, and the next
+// one.
 func TestGuardLimits(t *testing.T) {
 	t.Parallel()
 	const limit = 1024
@@ -172,6 +177,8 @@ func TestGuardDepth(t *testing.T) {
 	}
 }
 
+// TestGuardSocket: connections that must not be used again look dead to
+// go-redis.
 func TestGuardSocket(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -219,6 +226,8 @@ func TestGuardSocket(t *testing.T) {
 	}
 }
 
+// TestVersionMemory: what is remembered of a version, and what makes it
+// unknown.
 func TestVersionMemory(t *testing.T) {
 	t.Parallel()
 	co := new(coherence)

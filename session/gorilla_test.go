@@ -363,6 +363,8 @@ func (f *failing) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Sess
 	return f.memStore.Save(r, w, gs)
 }
 
+// TestGorillaOffTwoLogouts: two requests end one session while the store fails,
+// and fail closed.
 func TestGorillaOffTwoLogouts(t *testing.T) {
 	t.Parallel()
 	f := &failing{memStore: &memStore{m: map[string]map[any]any{}}}

@@ -45,6 +45,8 @@ func (h *slowFirst) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func isScript(cmd redis.Cmder) bool { return strings.HasPrefix(cmd.Name(), "eval") }
 
+// TestLateCreateAfterLogout: a login that was stuck on its way to Redis arrives
+// after the logout.
 func TestLateCreateAfterLogout(t *testing.T) {
 	t.Parallel()
 	url := rediscachetest.Start(t)
@@ -69,6 +71,8 @@ func TestLateCreateAfterLogout(t *testing.T) {
 	}
 }
 
+// TestMemoryIsFullWhenOutageBegins: whoever was answered is known, however full
+// the memory is.
 func TestMemoryIsFullWhenOutageBegins(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.StartServer(t)
@@ -98,6 +102,8 @@ func TestMemoryIsFullWhenOutageBegins(t *testing.T) {
 	}
 }
 
+// TestLocalCacheOverwritesEnd: the message of a logout elsewhere comes between
+// a save here and its reply.
 func TestLocalCacheOverwritesEnd(t *testing.T) {
 	t.Parallel()
 	url := rediscachetest.Start(t)

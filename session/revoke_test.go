@@ -14,6 +14,8 @@ import (
 	"github.com/pedro-go/pedro/session"
 )
 
+// TestLoginAndRevokeOthers: a change of password does both in one request, and
+// its own login is not one of the others.
 func TestLoginAndRevokeOthers(t *testing.T) {
 	t.Parallel()
 	m := fresh(t, session.Config{})
@@ -32,6 +34,7 @@ func TestLoginAndRevokeOthers(t *testing.T) {
 	b.want("/me", 200, "ada")
 }
 
+// TestSessionsCountsRequests: to list a session is no use of it.
 func TestSessionsCountsRequests(t *testing.T) {
 	t.Parallel()
 	m := fresh(t, session.Config{})
@@ -47,6 +50,8 @@ func TestSessionsCountsRequests(t *testing.T) {
 	}
 }
 
+// TestRevokeWhileAway: that there is no such session cannot be known without
+// Redis.
 func TestRevokeWhileAway(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.StartServer(t, appendOnly())
@@ -66,6 +71,8 @@ func TestRevokeWhileAway(t *testing.T) {
 	}
 }
 
+// TestLoginAfterRevokeUserWhileAway: what is made up for later is not meant for
+// who has logged in since.
 func TestLoginAfterRevokeUserWhileAway(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.StartServer(t, appendOnly())
@@ -91,6 +98,8 @@ func TestLoginAfterRevokeUserWhileAway(t *testing.T) {
 	b.want("/me", 200, "ada")
 }
 
+// TestRotationAndRevokeUser: a revocation between the two steps of a new ID is
+// not missed.
 func TestRotationAndRevokeUser(t *testing.T) {
 	t.Parallel()
 	url := rediscachetest.Start(t)
@@ -118,6 +127,8 @@ func TestRotationAndRevokeUser(t *testing.T) {
 	b.want("/me", 401, "nobody")
 }
 
+// TestRevokeAllTwice: a process that was cut off does not know of the one
+// before.
 func TestRevokeAllTwice(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.StartServer(t)
@@ -140,6 +151,7 @@ func TestRevokeAllTwice(t *testing.T) {
 	eventually(t, "refused by the other process", func() bool { code, _ := b.get("/me"); return code == http.StatusUnauthorized })
 }
 
+// TestExpressWithoutRedisRevokeAll: memory is all there is.
 func TestExpressWithoutRedisRevokeAll(t *testing.T) {
 	t.Parallel()
 	m := open(t, nil, session.Config{}, session.WithExpressSessions(session.ExpressConfig{}))
@@ -151,6 +163,8 @@ func TestExpressWithoutRedisRevokeAll(t *testing.T) {
 	b.want("/me", 401, "nobody")
 }
 
+// TestExpressRevokeAllWhileAway: over here at once, and everywhere when Redis
+// is back.
 func TestExpressRevokeAllWhileAway(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.StartServer(t, appendOnly())
