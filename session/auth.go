@@ -25,7 +25,9 @@ type login struct {
 // anew.
 //
 // It must be called before the response begins, or returns [ErrHeadersSent].
-// [ErrUnavailable]: [Config].Fallback forbids logins while Redis is away.
+// [ErrUnavailable]: [Config].Fallback forbids logins while Redis is away. The user
+// ID must be UTF-8, since JSON makes one character of all that is not; bytes, such
+// as those of a UUID, go in hex. After an error the session is as it was.
 func SetAuthenticated(ctx context.Context, userID string, data map[string]any) error {
 	return From(ctx).SetAuthenticated(userID, data)
 }

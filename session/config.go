@@ -109,7 +109,7 @@ type Config struct {
 	MaxBytes int `envconfig:"SESSION_MAX_BYTES"`
 	// MaxPerUser is how many sessions a user may have; a further login ends the
 	// oldest. The default, 0, is any number. After a change of secrets, sessions
-	// count once they have got a new ID.
+	// count once their use is written down, see TouchEvery.
 	MaxPerUser int `envconfig:"SESSION_MAX_PER_USER"`
 	// Timeout is how long a request waits for Redis. The default is
 	// [DefaultTimeout]. A process that is too busy to read a reply in time gets up

@@ -21,7 +21,8 @@ import (
 // ExpressConfig says how a Node service on express-session and connect-redis
 // keeps its sessions. The zero value means those packages' defaults.
 type ExpressConfig struct {
-	// Prefix is connect-redis' prefix. The default is "sess:".
+	// Prefix is connect-redis' prefix. The default is "sess:". [Config].KeyPrefix
+	// must not begin with it.
 	Prefix string
 	// UserKey is the property of req.session with the user's ID, a string or a
 	// number. The default is "userId". It is [Session.UserID] here.

@@ -72,7 +72,8 @@ func get[T any](s *Session, key string) (v T, ok bool) {
 //
 // The error is [ErrUnavailable] if the request has a session that cannot be
 // asked for, [ErrHeadersSent] if a session would have to be made after the
-// response has begun, [ErrTooLarge], or that of encoding the value.
+// response has begun, [ErrTooLarge], or that of encoding the value or of a key that
+// is not UTF-8.
 func Set[T any](s *Session, key string, v T) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
