@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -38,9 +39,7 @@ func part(t *testing.T, cfg session.Config, moreRoutes map[string]http.HandlerFu
 			t.Error(err)
 		}
 	}
-	for path, f := range moreRoutes {
-		routes[path] = f
-	}
+	maps.Copy(routes, moreRoutes)
 	s := rediscachetest.StartServer(t)
 	p := parted{proxy: faultproxy.Start(t, s.Addr(), faultproxy.Redis())}
 	p.m = open(t, dial(t, p.proxy.URL(s.URL())), cfg)
