@@ -14,8 +14,8 @@ import (
 // The index is a hash in Redis for each user, under a keyed hash of the user's
 // ID. A field is a storage ID; its value is when the session expires, when it
 // began, and an encrypted ident, with which the session can be read. The field
-// "#" changes with every RevokeUser: a login that began before one does not
-// survive it.
+// "#" changes with every RevokeUser, and begins with the time of it: a login that
+// began before one does not survive it, even if Redis hears of that login later.
 //
 // It cleans itself: logins remove what has expired whenever the hash has
 // doubled, each listing what is gone, and the whole expires with its last
@@ -31,7 +31,8 @@ type index struct {
 type fence struct {
 	generation string
 	epoch      int64
-	any        bool // whatever the generation is now
+	any        bool  // whatever the generation is now,
+	since      int64 // unless it began at this time or later, in ms, if that is not 0
 }
 
 var (
@@ -39,7 +40,9 @@ var (
 	// or holds more than a user may have: a login must not cost more the more
 	// sessions there are. "#n" is the size from which on it is.
 	enlistScript = newScript(`
-if ARGV[1] ~= '*' and (redis.call('HGET', KEYS[1], '#') or '') ~= ARGV[1] then return 'fenced' end
+local generation, since = redis.call('HGET', KEYS[1], '#') or '', tonumber(ARGV[6])
+if ARGV[1] ~= '*' and generation ~= ARGV[1] then return 'fenced' end
+if since > 0 and since <= (tonumber(string.match(generation, '^(%d+)%.')) or 0) then return 'fenced' end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 local now, max = tonumber(ARGV[4]), tonumber(ARGV[5])
 local last = tonumber(string.match(ARGV[3], '^%d+')) + 60000
@@ -79,7 +82,9 @@ for i = 1, #all, 2 do
 		table.insert(out, all[i+1])
 	end
 end
-redis.call('HSET', KEYS[1], '#', ARGV[1])
+local last = string.match(redis.call('HGET', KEYS[1], '#') or '', '^(%d+)%.')
+if last and tonumber(last) > tonumber(ARGV[3]) then ARGV[3] = last end
+redis.call('HSET', KEYS[1], '#', ARGV[3] .. '.' .. ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return out`)
 )
@@ -107,7 +112,7 @@ func (x *index) add(ctx context.Context, user string, id ident, r *record, expir
 	if f.any {
 		generation = "*"
 	}
-	reply, err := x.link.eval(ctx, enlistScript, []string{x.key(x.ring[0], user)}, generation, id.sid, value, time.Now().UnixMilli(), x.max)
+	reply, err := x.link.eval(ctx, enlistScript, []string{x.key(x.ring[0], user)}, generation, id.sid, value, time.Now().UnixMilli(), x.max, f.since)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +148,12 @@ func (x *index) all(ctx context.Context, user string) ([]ident, error) {
 	return out, nil
 }
 
-// fenceOff makes every login under way fail, and returns the sessions listed,
-// but those to keep.
-func (x *index) fenceOff(ctx context.Context, user string, lifetime time.Duration, keep []string) ([]ident, error) {
+// fenceOff makes every login fail that is under way or was made before at, in
+// ms, and returns the sessions listed, but those to keep.
+func (x *index) fenceOff(ctx context.Context, user string, at int64, lifetime time.Duration, keep []string) ([]ident, error) {
 	var out []ident
 	for _, k := range x.ring {
-		args := []any{randomSecret()[:16], millis(lifetime), 0}
+		args := []any{randomSecret()[:16], millis(lifetime), at}
 		for _, sid := range keep {
 			args = append(args, sid)
 		}

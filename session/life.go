@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 )
@@ -73,12 +74,21 @@ func (m *Manager) droppedLater(ctx context.Context, id ident, r *record) {
 	}
 }
 
-// adopted is told that Redis knows of a login now.
+// adopted is told that Redis knows of a login now. The user's sessions may have
+// been revoked since, by a process that could not know of this one.
 func (m *Manager) adopted(ctx context.Context, id ident, r *record) error {
 	if m.index == nil {
 		return nil
 	}
-	return m.list(ctx, id, r, fence{any: true})
+	since := r.AuthTime
+	if e := m.store.live.get(id.sid); e != nil {
+		since = max(since, e.spared.Load())
+	}
+	err := m.list(ctx, id, r, fence{any: true, since: since})
+	if errors.Is(err, ErrEnded) {
+		return m.revoke(ctx, r.User, id)
+	}
+	return err
 }
 
 func (m *Manager) created(s *Session, r *record) {

@@ -37,6 +37,7 @@ type entry struct {
 	carry    atomic.Pointer[string] // the latest cookie of a gorilla store that wants its own
 	used     atomic.Bool            // since the last sweep
 	requests atomic.Int64           // loads that no record counts yet
+	spared   atomic.Int64           // when a revocation of the user's sessions excepted this one, in ms
 	size     int64                  // as counted in the shard; guarded by its mutex
 
 	mu sync.Mutex // writers, one at a time
@@ -45,7 +46,6 @@ type entry struct {
 	base    *record             // what Redis has, as far as we know; nil: nothing
 	baseRaw []byte              // the same, encoded
 	attempt *view               // what may have reached Redis: nobody answered
-	loose   bool                // nobody answered when it was made: the command may still come
 	origin  *origin             // the ID before, that has to give way
 	updates map[string][]update // what Update did to keys since base
 }

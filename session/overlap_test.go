@@ -18,6 +18,7 @@ import (
 type slowFirst struct {
 	armed, done atomic.Bool
 	delay       time.Duration
+	before      func() // before it is sent
 	after       func() // before the reply is handed on
 	match       func(cmd redis.Cmder) bool
 }
@@ -31,6 +32,9 @@ func (h *slowFirst) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 func (h *slowFirst) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if h.match(cmd) && h.armed.CompareAndSwap(true, false) {
+			if h.before != nil {
+				h.before()
+			}
 			time.Sleep(h.delay)
 			err := next(context.WithoutCancel(ctx), cmd)
 			if h.after != nil {

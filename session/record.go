@@ -32,6 +32,9 @@ type record struct {
 	Next    string `json:"nx,omitempty"`
 	Until   int64  `json:"nu,omitempty"`
 
+	// Loose: nobody answered when it was made, so that the command may still come.
+	Loose bool `json:"l,omitempty"`
+
 	foreign *foreign // what a record of another format holds beside
 	old     bool     // not as we would write it today: sealed with an old secret
 }

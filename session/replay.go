@@ -79,14 +79,11 @@ func (st *store) flush(ctx context.Context, e *entry) error {
 }
 
 func (st *store) flushEnd(ctx context.Context, e *entry, v *view) error {
-	if _, err := st.back.drop(ctx, e.id); err != nil && !errors.Is(err, errGone) && !errors.Is(err, errCorrupt) {
-		return err
-	}
-	if err := st.bar(ctx, e); err != nil {
+	if _, err := st.remove(ctx, e.id, v.rec != nil && v.rec.Loose); err != nil {
 		return err
 	}
 	if e.origin != nil {
-		if _, err := st.back.drop(ctx, e.origin.id); err != nil && !errors.Is(err, errGone) {
+		if _, err := st.remove(ctx, e.origin.id, false); err != nil {
 			return err
 		}
 	}
@@ -96,22 +93,6 @@ func (st *store) flushEnd(ctx context.Context, e *entry, v *view) error {
 	e.view.Store(&view{gone: true})
 	st.forget(e)
 	return nil
-}
-
-// bar keeps a command that nobody answered, and that may still be on its way,
-// from making a session that has ended: in its place it finds what is left of an
-// ID that was replaced.
-func (st *store) bar(ctx context.Context, e *entry) error {
-	if !e.loose {
-		return nil
-	}
-	left := &record{Retired: true, Rotated: time.Now().UnixMilli()}
-	raw, err := st.format.encode(left, e.id)
-	if err != nil {
-		return err
-	}
-	_, err = st.back.swap(ctx, e.id, nil, raw, st.ttl(left))
-	return err
 }
 
 // flushChange creates or changes a session in Redis.

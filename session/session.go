@@ -25,6 +25,8 @@ type Session struct {
 	err    error // ErrUnavailable, ErrEnded
 	id     ident // what the client has, or will have
 	base   *record
+	// unknown are IDs that we have signed and the store does not have.
+	unknown []ident
 
 	changes    map[string]*change
 	login      *login
@@ -103,6 +105,9 @@ func (s *Session) find(id ident, stale bool) bool {
 		switch {
 		case errors.Is(err, errGone):
 			s.m.rejected(s, ReasonUnknown, "")
+			if s.m.store.retires {
+				s.unknown = append(s.unknown, id)
+			}
 			return false
 		case errors.Is(err, errCorrupt):
 			s.m.rejected(s, ReasonUndecodable, "")
@@ -245,8 +250,9 @@ func (s *Session) Regenerate() error {
 
 // Destroy ends the session, now: requests that are under way can still read
 // what they have loaded, and save nothing more. What is set afterwards makes a
-// new session. While Redis is away the end is known to this process and will
-// reach Redis when it is back; the error is then [ErrUnavailable] with
+// new session. One that only another process knows, because that is cut off from
+// Redis, ends as well. While Redis is away the end is known to this process and
+// will reach Redis when it is back; the error is then [ErrUnavailable] with
 // [FallbackOff], and none otherwise.
 func (s *Session) Destroy() error {
 	s.mu.Lock()
@@ -255,13 +261,18 @@ func (s *Session) Destroy() error {
 	if errors.Is(s.err, ErrNoSession) {
 		return s.err
 	}
-	id, was := s.id, s.base
-	s.base, s.changes, s.login, s.id, s.err, s.regenerate = nil, nil, nil, ident{}, nil, false
-	if id.token == "" {
-		return nil
+	ids, was := s.unknown, s.base
+	if s.id.token != "" {
+		ids = []ident{s.id}
 	}
-	s.cookie = cookieClear
-	return s.m.end(context.WithoutCancel(s.r.Context()), s, id, was)
+	s.base, s.changes, s.login, s.id, s.err, s.regenerate = nil, nil, nil, ident{}, nil, false
+	s.unknown = nil
+	var err error
+	for _, id := range ids {
+		s.cookie = cookieClear
+		err = errors.Join(err, s.m.end(context.WithoutCancel(s.r.Context()), s, id, was))
+	}
+	return err
 }
 
 // Save saves what has changed. The middleware does so before the first byte of

@@ -181,7 +181,9 @@ func (st *store) create(ctx context.Context, id ident, r *record) error {
 		case st.cfg.Fallback != FallbackMemory, errors.Is(err, ErrClosed):
 			return unavailable(err)
 		}
-		e.attempt, e.loose = &view{rec: r, raw: raw}, st.retires
+		e.attempt = &view{rec: r, raw: raw}
+		r = r.clone()
+		r.Loose = true
 	} else if st.back != nil && st.cfg.Fallback != FallbackMemory {
 		return unavailable(st.link.down.Load().errOrNil())
 	}
@@ -333,25 +335,53 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 		}
 		return was, nil
 	}
-	raw, err := st.back.drop(ctx, id)
-	switch {
-	case errors.Is(err, errGone):
-	case err != nil:
+	r, err := st.remove(ctx, id, was != nil && was.Loose)
+	if r != nil {
+		was = r
+	}
+	if err != nil {
 		st.tombstone(e)
 		if st.cfg.Fallback == FallbackOff {
 			return was, unavailable(err)
 		}
 		return was, nil
-	default:
-		if r, err := st.format.decode(raw, id); err == nil {
-			was = r
-		}
 	}
 	e.view.Store(&view{gone: true})
-	if st.bar(ctx, e) != nil {
-		st.tombstone(e)
-	}
 	return was, nil
+}
+
+// remove takes a session out of the backend for good and returns what was there.
+// What makes it may still be on its way: a command that nobody answered (loose
+// says so, and the record does), or what another process has kept that is cut
+// off. In its place that finds what is left of an ID that was replaced.
+func (st *store) remove(ctx context.Context, id ident, loose bool) (was *record, err error) {
+	for range maxAttempts {
+		raw, err := st.back.drop(ctx, id)
+		bar := loose || errors.Is(err, errGone)
+		switch {
+		case err == nil:
+			if r, err := st.format.decode(raw, id); err == nil {
+				bar = bar || r.Loose || r.Retired
+				if was == nil || !r.Retired {
+					was = r
+				}
+			}
+		case !errors.Is(err, errGone) && !errors.Is(err, errCorrupt):
+			return was, err
+		}
+		if !bar || !st.retires || id.token == "" {
+			return was, nil
+		}
+		left := &record{Retired: true, Rotated: time.Now().UnixMilli()}
+		if raw, err = st.format.encode(left, id); err != nil {
+			return was, err
+		}
+		if cur, err := st.back.swap(ctx, id, nil, raw, st.ttl(left)); err != nil || cur == nil {
+			return was, err
+		}
+		// It came in between, or another end.
+	}
+	return was, errNotSaved
 }
 
 func (st *store) decode(raw []byte, id ident) (*view, error) {

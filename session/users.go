@@ -95,7 +95,7 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	if ferr != nil {
 		return n, fmt.Errorf("session: revoke others: %w", ferr)
 	}
-	s.login.fence = f
+	s.login.fence, s.login.at = f, time.Now().Add(time.Millisecond) // later than what it has revoked
 	return n, err
 }
 
@@ -106,6 +106,10 @@ func (m *Manager) revokeUser(ctx context.Context, userID string, except []string
 	if err != nil {
 		return 0, err
 	}
+	at := last
+	if at == 0 {
+		at = time.Now().UnixMilli()
+	}
 	var keep []string
 	for _, f := range found {
 		if last != 0 && f.rec.AuthTime > last {
@@ -114,6 +118,7 @@ func (m *Manager) revokeUser(ctx context.Context, userID string, except []string
 		for _, ref := range m.refsOf(f.id.sid) {
 			if slices.Contains(except, ref) {
 				keep = append(keep, f.id.sid)
+				m.store.live.entry(f.id).spared.Store(at + 1)
 			}
 		}
 	}
@@ -122,7 +127,7 @@ func (m *Manager) revokeUser(ctx context.Context, userID string, except []string
 		ids = append(ids, f.id)
 	}
 	if m.index != nil {
-		listed, ferr := m.index.fenceOff(ctx, userID, max(m.cfg.Lifetime, m.cfg.IdleTimeout), keep)
+		listed, ferr := m.index.fenceOff(ctx, userID, at, max(m.cfg.Lifetime, m.cfg.IdleTimeout), keep)
 		if ferr != nil {
 			err = unavailable(ferr)
 		}
