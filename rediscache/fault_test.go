@@ -261,7 +261,7 @@ func TestCoherenceWithoutTracking(t *testing.T) {
 	ctx := t.Context()
 	a := open(t, rediscache.Config{URL: url, Required: true})
 	b := open(t, rediscache.Config{URL: url, Required: true})
-	na, nb := rediscache.Of[int](a, "n", rediscache.Near(100)), rediscache.Of[int](b, "n", rediscache.Near(100))
+	na, nb := rediscache.Of[int](a, "n", rediscache.Near(100), rediscache.Tags("red")), rediscache.Of[int](b, "n", rediscache.Near(100))
 	eventually(t, "both listen", func() bool { return a.Stats().Coherent && b.Stats().Coherent })
 	if err := na.Set(ctx, "k", 1); err != nil {
 		t.Fatal(err)
@@ -271,6 +271,7 @@ func TestCoherenceWithoutTracking(t *testing.T) {
 		func() error { return na.Set(ctx, "k", 2) },
 		func() error { return na.Del(ctx, "k") },
 		func() error { return na.Clear(ctx) },
+		func() error { return na.DelTags(ctx, "red") },
 		func() error { return na.SetMany(ctx, map[string]int{"k": 2}) },
 		func() error { _, err := a.Del(ctx, "n:k"); return err },
 		func() error { _, err := a.ClearPattern(ctx, "n:*"); return err },

@@ -201,8 +201,7 @@ func (c *Cache) bump(ctx context.Context, list []*version) error {
 	for _, v := range list {
 		fresh := newVersion()
 		v.mu.Lock()
-		v.pending = fresh
-		v.seq++
+		v.pending = fresh // whatever is learnt meanwhile
 		v.mu.Unlock()
 		err := c.storeVersion(ctx, v, fresh)
 		if err != nil {
@@ -230,7 +229,6 @@ func (c *Cache) storeVersion(ctx context.Context, v *version, fresh uint64) erro
 	}
 	v.value = versionUnknown
 	v.seq++
-	v.lasts = time.Time{}
 	v.mu.Unlock()
 	return nil
 }

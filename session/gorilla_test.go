@@ -317,57 +317,60 @@ func redisstoreSession(t *testing.T, client redis.UniversalClient) (cookie, key 
 	return c.Name + "=" + c.Value, "session:" + c.Value
 }
 
+// A failing store of gorilla's kind fails when it is told to. The manager asks it
+// in the background too.
 type failing struct {
-	*memStore
-	fail bool
+	mu   sync.Mutex
+	m    map[string]map[any]any
+	away bool
 }
 
-type memStore struct{ m map[string]map[any]any }
+var errStoreAway = errors.New("store is away")
 
-func (s *memStore) Get(r *http.Request, name string) (*sessions.Session, error) {
-	return s.New(r, name)
+func (f *failing) fail(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
 }
 
-func (s *memStore) New(r *http.Request, name string) (*sessions.Session, error) {
-	gs := sessions.NewSession(s, name)
-	c, err := r.Cookie(name)
-	if err == nil {
+func (f *failing) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return f.New(r, name)
+}
+
+func (f *failing) New(r *http.Request, name string) (*sessions.Session, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gs := sessions.NewSession(f, name)
+	if c, err := r.Cookie(name); err == nil {
 		gs.ID = c.Value
-		if v, ok := s.m[c.Value]; ok {
+		if v, ok := f.m[c.Value]; ok {
 			gs.Values = v
 		}
+	}
+	if f.away {
+		return gs, errStoreAway
 	}
 	return gs, nil
 }
 
-func (f *failing) New(r *http.Request, name string) (*sessions.Session, error) {
-	s, err := f.memStore.New(r, name)
-	if f.fail {
-		err = errors.New("store is away")
+func (f *failing) Save(_ *http.Request, _ http.ResponseWriter, gs *sessions.Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return errStoreAway
 	}
-	return s, err
-}
-
-func (s *memStore) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
-	s.m[gs.ID] = gs.Values
+	f.m[gs.ID] = gs.Values
 	if gs.Options.MaxAge < 0 {
-		delete(s.m, gs.ID)
+		delete(f.m, gs.ID)
 	}
 	return nil
-}
-
-func (f *failing) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
-	if f.fail {
-		return errors.New("store is away")
-	}
-	return f.memStore.Save(r, w, gs)
 }
 
 // TestGorillaOffTwoLogouts: two requests end one session while the store fails,
 // and fail closed.
 func TestGorillaOffTwoLogouts(t *testing.T) {
 	t.Parallel()
-	f := &failing{memStore: &memStore{m: map[string]map[any]any{}}}
+	f := &failing{m: map[string]map[any]any{}}
 	m := open(t, nil, session.Config{Fallback: session.FallbackOff}, session.WithGorillaStore(f))
 	mw := session.Middleware(m)
 	rec := httptest.NewRecorder()
@@ -387,13 +390,13 @@ func TestGorillaOffTwoLogouts(t *testing.T) {
 	}
 	loaded(func(s1 *session.Session) {
 		loaded(func(s2 *session.Session) {
-			f.fail = true
+			f.fail(true)
 			for _, s := range []*session.Session{s1, s2} {
 				if err := s.Destroy(); !errors.Is(err, session.ErrUnavailable) {
 					t.Errorf("Destroy: %v, want ErrUnavailable", err)
 				}
 			}
-			f.fail = false
+			f.fail(false)
 		})
 	})
 }
