@@ -58,7 +58,9 @@ func (m *Manager) Revoke(ctx context.Context, userID, ref string) error {
 
 // RevokeUser ends all sessions of a user, but those whose Ref is given, and
 // logins that are under way. It returns how many it ended. Call it when a
-// password changes or an account is closed. While Redis is away it ends what
+// password changes or an account is closed. A login before it that only another
+// process knows, because that is cut off from Redis, ends when Redis hears of it;
+// what came first is then told by the clocks of the two. While Redis is away it ends what
 // this process knows, notes to end the rest when Redis is back, and returns
 // [ErrUnavailable].
 func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...string) (int, error) {
