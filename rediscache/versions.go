@@ -229,6 +229,7 @@ func (c *Cache) storeVersion(ctx context.Context, v *version, fresh uint64) erro
 	}
 	v.value = versionUnknown
 	v.seq++
+	v.lasts = time.Time{} // a value may have carried the version before its key had it
 	v.mu.Unlock()
 	return nil
 }

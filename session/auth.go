@@ -37,8 +37,8 @@ func SetAuthenticated(ctx context.Context, userID string, data map[string]any) e
 func IsAuthenticated(ctx context.Context) bool { return From(ctx).IsAuthenticated() }
 
 // ClearAuthentication logs the user out: the session ends, with all that it
-// held, now and for good; see [Session.Destroy]. It does nothing if there is no
-// session.
+// held, now and for good; see [Session.Destroy]. It does nothing if the request
+// shows no cookie that we have signed.
 func ClearAuthentication(ctx context.Context) error { return From(ctx).Destroy() }
 
 // SetAuthenticated is the function of this name for the session at hand.

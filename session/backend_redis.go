@@ -64,6 +64,7 @@ if not cur then
 	return 0
 end
 if string.sub(cur, 1, #ARGV[1]) ~= ARGV[1] then return cur end
+if redis.call('GET', KEYS[2]) then return 2 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if ARGV[6] == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7]) end
 if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
@@ -118,6 +119,8 @@ type op struct {
 	raw  []byte // what Del found
 	cur  []byte // what Set found instead of base
 	gone bool   // what Set found: nothing
+	// taken is what a move found under the new ID: something.
+	taken bool
 }
 
 // session makes the request that redisstore is to see, and its session.
@@ -164,8 +167,11 @@ func (b *redisBackend) move(ctx context.Context, m *move) ([]byte, error) {
 // moveApart makes the new session, then ends the old one, and takes the first
 // back if the second is not what it was.
 func (b *redisBackend) moveApart(ctx context.Context, m *move) ([]byte, error) {
-	if cur, err := b.swap(ctx, m.to, nil, m.next, m.ttl); err != nil || cur != nil {
+	switch cur, err := b.swap(ctx, m.to, nil, m.next, m.ttl); {
+	case err != nil:
 		return nil, errors.Join(errNotSaved, err)
+	case cur != nil:
+		return nil, errTaken
 	}
 	reply, err := b.link.take(ctx, b.prefix, m.from.sid, m.base, b.channel, goneMessage+b.self+m.from.sid)
 	if reply == int64(1) && err == nil {
@@ -199,8 +205,11 @@ func (b *redisBackend) save(o *op) ([]byte, error) {
 	if err := b.store.Save(r, nowhere{}, s); err != nil {
 		return nil, err
 	}
-	if o.gone {
+	switch {
+	case o.gone:
 		return nil, errGone
+	case o.taken:
+		return nil, errTaken
 	}
 	return o.cur, nil
 }
@@ -250,7 +259,7 @@ func (d *decorated) Set(ctx context.Context, key string, _ any, _ time.Duration)
 	}
 	switch reply := reply.(type) {
 	case int64:
-		o.gone = reply == 0
+		o.gone, o.taken = reply == 0, reply == 2
 	case string:
 		// If it is what we leave there, the reply to this very save was lost,
 		// and the client has sent it again.

@@ -60,7 +60,7 @@ func (s *Session) commitChange(ctx context.Context) error {
 	if !changed && !rotate && !touch && !s.base.old && !s.regenerate {
 		return s.heal(ctx)
 	}
-	save := saving{changed: changed, touch: touch, fence: fence{any: true}}
+	save := saving{changed: changed, touch: touch, fence: fence{any: true, at: now.UnixMilli()}}
 	var fresh ident // the same in all attempts: the reply to the first may be what was lost
 	if rotate || s.regenerate {
 		fresh = s.m.format.newIdent(s.id)

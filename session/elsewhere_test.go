@@ -145,3 +145,62 @@ func TestRevokeOthersSparesUnknownLogin(t *testing.T) {
 	b.want("/me", 200, "ada")
 	second.want("/me", 401, "nobody")
 }
+
+// TestLogoutWhereMovedLoginIsUnknown: the login went on from an
+// anonymous session that Redis knows.
+func TestLogoutWhereMovedLoginIsUnknown(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	proxy := faultproxy.Start(t, s.Addr())
+	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
+	other := open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second})
+	base, far := app(t, m), app(t, other)
+	b := newBrowser(t, base)
+	b.want("/set?k=cart&v=1", 200, "") // an anonymous session, in Redis
+	eventually(t, "in step", inStep(m))
+	proxy.Blackhole()
+	b.want("/login?u=ada", 200, "")
+	cookie := b.cookies()
+	if code, _, h := raw(t, far+"/logout", cookie); code != 200 || h.Get("Set-Cookie") == "" {
+		t.Errorf("logout: %d %q", code, h.Get("Set-Cookie"))
+	}
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "in step", inStep(m))
+	for _, at := range []string{base, far} {
+		if code, body, _ := raw(t, at+"/me", cookie); code != http.StatusUnauthorized {
+			t.Errorf("after the logout: got %d %q, want 401", code, body)
+		}
+	}
+}
+
+// TestLogoutOutlastsIdleTimeout: the process is cut off for longer than a
+// session may be idle, and somebody goes on with a copy of the cookie.
+func TestLogoutOutlastsIdleTimeout(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t)
+	proxy := faultproxy.Start(t, s.Addr())
+	cfg := session.Config{IdleTimeout: 2 * time.Second, TouchEvery: 200 * time.Millisecond, Lifetime: time.Hour, RegenerateEvery: -1, RegenerateGrace: time.Millisecond}
+	far := cfg
+	far.Timeout = 10 * time.Second
+	m, other := open(t, dial(t, proxy.URL(s.URL())), cfg), open(t, dial(t, s.URL()), far)
+	base, farBase := app(t, m), app(t, other)
+	proxy.Blackhole()
+	b := newBrowser(t, base)
+	b.want("/login?u=ada", 200, "")
+	cookie := b.cookies()
+	raw(t, farBase+"/logout", cookie)
+	for range 12 { // whoever has the cookie too goes on with it
+		b.want("/me", 200, "ada")
+		time.Sleep(250 * time.Millisecond)
+	}
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "in step", inStep(m))
+	third := app(t, open(t, dial(t, s.URL()), far)) // as other, restarted
+	if code, body, _ := raw(t, third+"/me", cookie); code != 401 {
+		t.Errorf("logged out: got %d %q, want 401", code, body)
+	}
+}

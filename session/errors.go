@@ -48,6 +48,7 @@ func unavailable(cause error) error {
 // What the layers below tell one another; none leaves the package.
 var (
 	errGone     = errors.New("session: not in the store") // there is no such session
+	errTaken    = errors.New("session: ended before it got here")
 	errCorrupt  = errors.New("session: undecodable record")
 	errNotSaved = errors.New("session: store refused")
 

@@ -15,7 +15,8 @@ import (
 // ID. A field is a storage ID; its value is when the session expires, when it
 // began, and an encrypted ident, with which the session can be read. The field
 // "#" changes with every RevokeUser, and begins with the time of it: a login that
-// began before one does not survive it, even if Redis hears of that login later.
+// is under way does not survive one, nor does one made before of which Redis hears
+// later.
 //
 // It cleans itself: logins remove what has expired whenever the hash has
 // doubled, each listing what is gone, and the whole expires with its last
@@ -31,8 +32,8 @@ type index struct {
 type fence struct {
 	generation string
 	epoch      int64
-	any        bool  // whatever the generation is now,
-	since      int64 // unless it began at this time or later, in ms, if that is not 0
+	any        bool  // the generation is not known
+	at         int64 // then no revocation may be later than this, in ms; 0: any may
 }
 
 var (
@@ -40,9 +41,10 @@ var (
 	// or holds more than a user may have: a login must not cost more the more
 	// sessions there are. "#n" is the size from which on it is.
 	enlistScript = newScript(`
-local generation, since = redis.call('HGET', KEYS[1], '#') or '', tonumber(ARGV[6])
-if ARGV[1] ~= '*' and generation ~= ARGV[1] then return 'fenced' end
-if since > 0 and since <= (tonumber(string.match(generation, '^(%d+)%.')) or 0) then return 'fenced' end
+local generation, at = redis.call('HGET', KEYS[1], '#') or '', tonumber(ARGV[6])
+if ARGV[1] == '*' then
+	if at > 0 and at < (tonumber(string.match(generation, '^(%d+)%.')) or 0) then return 'fenced' end
+elseif generation ~= ARGV[1] then return 'fenced' end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 local now, max = tonumber(ARGV[4]), tonumber(ARGV[5])
 local last = tonumber(string.match(ARGV[3], '^%d+')) + 60000
@@ -112,7 +114,7 @@ func (x *index) add(ctx context.Context, user string, id ident, r *record, expir
 	if f.any {
 		generation = "*"
 	}
-	reply, err := x.link.eval(ctx, enlistScript, []string{x.key(x.ring[0], user)}, generation, id.sid, value, time.Now().UnixMilli(), x.max, f.since)
+	reply, err := x.link.eval(ctx, enlistScript, []string{x.key(x.ring[0], user)}, generation, id.sid, value, time.Now().UnixMilli(), x.max, f.at)
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,7 @@ func (st *store) moveMemory(e *entry, v *view, p *plan, attempt *view) {
 		}
 		to.noteUpdates(p)
 		to.attempt = attempt
+		to.spared.Store(e.spared.Load())
 		e.origin = nil // it is to's now
 		st.forget(e)
 	}

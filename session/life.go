@@ -75,16 +75,15 @@ func (m *Manager) droppedLater(ctx context.Context, id ident, r *record) {
 }
 
 // adopted is told that Redis knows of a login now. The user's sessions may have
-// been revoked since, by a process that could not know of this one.
-func (m *Manager) adopted(ctx context.Context, id ident, r *record) error {
+// been revoked after since, by a process that could not know of this one.
+func (m *Manager) adopted(ctx context.Context, id ident, r *record, since int64) error {
 	if m.index == nil {
 		return nil
 	}
-	since := r.AuthTime
 	if e := m.store.live.get(id.sid); e != nil {
 		since = max(since, e.spared.Load())
 	}
-	err := m.list(ctx, id, r, fence{any: true, since: since})
+	err := m.list(ctx, id, r, fence{any: true, at: since})
 	if errors.Is(err, ErrEnded) {
 		return m.revoke(ctx, r.User, id)
 	}

@@ -37,7 +37,7 @@ type entry struct {
 	carry    atomic.Pointer[string] // the latest cookie of a gorilla store that wants its own
 	used     atomic.Bool            // since the last sweep
 	requests atomic.Int64           // loads that no record counts yet
-	spared   atomic.Int64           // when a revocation of the user's sessions excepted this one, in ms
+	spared   atomic.Int64           // when a revocation of the user's sessions last excepted this one, in ms
 	size     int64                  // as counted in the shard; guarded by its mutex
 
 	mu sync.Mutex // writers, one at a time

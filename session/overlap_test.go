@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,5 +135,97 @@ func TestLocalCacheOverwritesEnd(t *testing.T) {
 	}
 	if code, body, _ := raw(t, b.base+"/me", cookie); code != 401 {
 		t.Errorf("after the logout: got %d %q, want 401", code, body)
+	}
+}
+
+// TestLateCreateAfterEviction: the login was stuck on its way when another
+// one made it one too many.
+func TestLateCreateAfterEviction(t *testing.T) {
+	t.Parallel()
+	url := rediscachetest.Start(t)
+	client := dial(t, url)
+	newBrowser(t, app(t, open(t, client, session.Config{}))).want("/login?u=x", 200, "")
+	arrive := make(chan struct{})
+	h := &slowFirst{match: isScript, before: func() { <-arrive }}
+	slow := dial(t, url)
+	slow.AddHook(h)
+	m := open(t, slow, session.Config{MaxPerUser: 1})
+	base := app(t, m)
+	b := newBrowser(t, base)
+	h.armed.Store(true)
+	b.want("/login?u=ada", 200, "")
+	cookie := b.cookies()
+	eventually(t, "in step", inStep(m))
+	time.Sleep(10 * time.Millisecond)
+	newBrowser(t, base).want("/login?u=ada", 200, "") // one too many: the first goes
+	eventually(t, "in step", inStep(m))
+	close(arrive)
+	eventually(t, "arrived", h.done.Load)
+	other := app(t, open(t, dial(t, url), session.Config{}))
+	if code, body, _ := raw(t, other+"/me", cookie); code != 401 {
+		t.Errorf("evicted: got %d %q, want 401", code, body)
+	}
+}
+
+// A replyLost connection loses the reply to the script that is sent while lose is
+// set, and all that follow.
+type replyLost struct {
+	net.Conn
+	lose, lost *atomic.Bool
+	block      atomic.Bool
+}
+
+func (c *replyLost) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "evalsha") && c.lose.CompareAndSwap(true, false) {
+		c.block.Store(true)
+		c.lost.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *replyLost) Read(p []byte) (int, error) {
+	if c.block.Load() { // what comes is lost; the read deadline ends it
+		for {
+			if _, err := c.Conn.Read(p); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+// TestCreateSentAgainAfterLogout: the login had arrived, its reply was lost,
+// and the client sends it again after the logout.
+func TestCreateSentAgainAfterLogout(t *testing.T) {
+	t.Parallel()
+	url := rediscachetest.Start(t)
+	newBrowser(t, app(t, open(t, dial(t, url), session.Config{}))).want("/login?u=x", 200, "")
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lose, lost atomic.Bool
+	opts.ReadTimeout = time.Second // go-redis sends it again then, as it does by default (MaxRetries 3)
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &replyLost{Conn: c, lose: &lose, lost: &lost}, err
+	}
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { _ = client.Close() })
+	m := open(t, client, session.Config{})
+	b := newBrowser(t, app(t, m))
+	lose.Store(true)
+	b.want("/login?u=ada", 200, "")
+	if !lost.Load() {
+		t.Fatal("nothing lost")
+	}
+	cookie := b.cookies()
+	eventually(t, "in step", inStep(m))
+	b.want("/logout", 200, "")
+	eventually(t, "in step", inStep(m))
+	time.Sleep(2 * time.Second)
+	other := app(t, open(t, dial(t, url), session.Config{}))
+	if code, body, _ := raw(t, other+"/me", cookie); code != 401 {
+		t.Errorf("logged out: got %d %q, want 401", code, body)
 	}
 }

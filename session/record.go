@@ -90,6 +90,7 @@ func merge(base, ours, theirs *record) *record {
 		}
 	}
 	out.Seen = max(out.Seen, ours.Seen)
+	out.Loose = out.Loose || ours.Loose
 	out.Requests += max(0, ours.Requests-base.Requests)
 	if ours.Seen >= theirs.Seen {
 		out.IP, out.Agent = ours.IP, ours.Agent

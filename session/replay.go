@@ -118,8 +118,8 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 		case err != nil:
 			return err
 		case cur == nil:
-			if created {
-				st.adopt(e.id, next)
+			if created { // Redis has never had it
+				st.adopt(e.id, next, next.AuthTime)
 			}
 			st.forget(e)
 			st.saw(e, done)
@@ -146,6 +146,7 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 	o := e.origin
 	for range maxAttempts {
+		alive := time.Now().UnixMilli()
 		raw, err := st.back.load(ctx, o.id)
 		if err != nil && !errors.Is(err, errGone) {
 			return err
@@ -162,7 +163,7 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 				return st.flushMove(ctx, e, v)
 			case o.needed && e.attempt != nil: // it had arrived, or the session has ended
 				e.base, e.baseRaw, e.attempt = e.attempt.rec, e.attempt.raw, nil
-				st.adopt(e.id, v.rec)
+				st.adopt(e.id, v.rec, v.rec.Rotated)
 			case o.needed:
 				return st.endedElsewhere(e)
 			}
@@ -179,10 +180,19 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 		done, cur, err := st.swap(ctx, o.id, st.format.baseTag(raw), &plan{next: next, to: e.id, left: o.left})
 		switch {
 		case err == nil && cur == nil:
-			st.adopt(e.id, next)
+			since := next.AuthTime
+			if theirs.User == next.User { // it was revoked with the one before, or not meant
+				since = max(since, alive)
+			}
+			st.adopt(e.id, next, since)
 			st.forget(e)
 			st.saw(e, done)
 			return nil
+		case errors.Is(err, errTaken): // ended elsewhere, under the ID that it has here
+			if _, err := st.remove(ctx, o.id, false); err != nil {
+				return err
+			}
+			return st.endedElsewhere(e)
 		case err == nil, errors.Is(err, errGone):
 		case errors.Is(err, ErrTooLarge) && o.base != nil:
 			o.base = nil // with what is there: ours stays
@@ -195,10 +205,11 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 	return errNotSaved
 }
 
-// adopt has a session listed under its user, once no lock is held.
-func (st *store) adopt(id ident, r *record) {
+// adopt has a session listed under its user, once no lock is held. No revocation
+// before since was meant for it.
+func (st *store) adopt(id ident, r *record, since int64) {
 	if r.User != "" {
-		st.later(func(ctx context.Context) error { return st.adopted(ctx, id, r) })
+		st.later(func(ctx context.Context) error { return st.adopted(ctx, id, r, since) })
 	}
 }
 

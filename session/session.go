@@ -261,16 +261,18 @@ func (s *Session) Destroy() error {
 	if errors.Is(s.err, ErrNoSession) {
 		return s.err
 	}
-	ids, was := s.unknown, s.base
-	if s.id.token != "" {
-		ids = []ident{s.id}
-	}
+	id, was, unknown := s.id, s.base, s.unknown
 	s.base, s.changes, s.login, s.id, s.err, s.regenerate = nil, nil, nil, ident{}, nil, false
 	s.unknown = nil
+	ctx := context.WithoutCancel(s.r.Context())
 	var err error
-	for _, id := range ids {
+	for _, id := range unknown {
 		s.cookie = cookieClear
-		err = errors.Join(err, s.m.end(context.WithoutCancel(s.r.Context()), s, id, was))
+		err = errors.Join(err, s.m.end(ctx, s, id, nil))
+	}
+	if id.token != "" {
+		s.cookie = cookieClear
+		err = errors.Join(err, s.m.end(ctx, s, id, was))
 	}
 	return err
 }

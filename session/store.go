@@ -27,7 +27,7 @@ type store struct {
 	ended func(*record) bool
 	// adopted is called for a session made without Redis that has reached it,
 	// and dropped for one that was ended: to keep the users' index.
-	adopted func(ctx context.Context, id ident, r *record) error
+	adopted func(ctx context.Context, id ident, r *record, since int64) error
 	dropped func(ctx context.Context, id ident, r *record)
 
 	mu      sync.Mutex
@@ -335,6 +335,9 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 		}
 		return was, nil
 	}
+	if id.token == "" {
+		id = e.id // who ends one that is too many has only its name
+	}
 	r, err := st.remove(ctx, id, was != nil && was.Loose)
 	if r != nil {
 		was = r
@@ -352,8 +355,10 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 
 // remove takes a session out of the backend for good and returns what was there.
 // What makes it may still be on its way: a command that nobody answered (loose
-// says so, and the record does), or what another process has kept that is cut
-// off. In its place that finds what is left of an ID that was replaced.
+// says so, or the record does), or, if there is nothing, what another process has
+// kept that is cut off. That is to find the ID taken: a retired record is left
+// there, for as long as a session may last, which nobody else takes for one. It
+// needs the token of the ID.
 func (st *store) remove(ctx context.Context, id ident, loose bool) (was *record, err error) {
 	for range maxAttempts {
 		raw, err := st.back.drop(ctx, id)
@@ -366,17 +371,18 @@ func (st *store) remove(ctx context.Context, id ident, loose bool) (was *record,
 					was = r
 				}
 			}
-		case !errors.Is(err, errGone) && !errors.Is(err, errCorrupt):
+		case errors.Is(err, errCorrupt): // somebody else's key
+			return was, nil
+		case !errors.Is(err, errGone):
 			return was, err
 		}
 		if !bar || !st.retires || id.token == "" {
 			return was, nil
 		}
-		left := &record{Retired: true, Rotated: time.Now().UnixMilli()}
-		if raw, err = st.format.encode(left, id); err != nil {
+		if raw, err = st.format.encode(&record{Retired: true}, id); err != nil {
 			return was, err
 		}
-		if cur, err := st.back.swap(ctx, id, nil, raw, st.ttl(left)); err != nil || cur == nil {
+		if cur, err := st.back.swap(ctx, id, nil, raw, max(st.cfg.Lifetime, st.cfg.IdleTimeout)); err != nil || cur == nil {
 			return was, err
 		}
 		// It came in between, or another end.

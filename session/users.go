@@ -65,11 +65,11 @@ func (m *Manager) Revoke(ctx context.Context, userID, ref string) error {
 // [ErrUnavailable].
 func (m *Manager) RevokeUser(ctx context.Context, userID string, except ...string) (int, error) {
 	ctx = context.WithoutCancel(ctx)
-	n, err := m.revokeUser(ctx, userID, except, 0)
+	now := time.Now().UnixMilli()
+	n, err := m.revokeUser(ctx, userID, except, now, false)
 	if err != nil && errors.Is(err, ErrUnavailable) {
-		now := time.Now().UnixMilli()
 		m.store.later(func(ctx context.Context) error {
-			_, err := m.revokeUser(ctx, userID, except, now)
+			_, err := m.revokeUser(ctx, userID, except, now, true)
 			return err
 		})
 		m.wake()
@@ -97,31 +97,28 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	if ferr != nil {
 		return n, fmt.Errorf("session: revoke others: %w", ferr)
 	}
-	s.login.fence, s.login.at = f, time.Now().Add(time.Millisecond) // later than what it has revoked
+	s.login.fence, s.login.at = f, time.Now() // not before what it has revoked
 	return n, err
 }
 
-// revokeUser is RevokeUser; last, if it is not 0, is when that was called, in ms:
-// whoever has logged in since then is not meant.
-func (m *Manager) revokeUser(ctx context.Context, userID string, except []string, last int64) (n int, err error) {
+// revokeUser is RevokeUser; at is when that was called, in ms. Later on, whoever
+// has logged in since then is not meant, in that same millisecond either: a
+// handler that resets a password does both.
+func (m *Manager) revokeUser(ctx context.Context, userID string, except []string, at int64, later bool) (n int, err error) {
 	found, err := m.ofUser(ctx, userID)
 	if err != nil {
 		return 0, err
 	}
-	at := last
-	if at == 0 {
-		at = time.Now().UnixMilli()
-	}
 	var keep []string
 	for _, f := range found {
-		if last != 0 && f.rec.AuthTime > last {
-			keep = append(keep, f.id.sid)
-		}
+		e := m.store.live.entry(f.id)
+		spared := later && (f.rec.AuthTime >= at || e.spared.Load() >= at)
 		for _, ref := range m.refsOf(f.id.sid) {
-			if slices.Contains(except, ref) {
-				keep = append(keep, f.id.sid)
-				m.store.live.entry(f.id).spared.Store(at + 1)
-			}
+			spared = spared || slices.Contains(except, ref)
+		}
+		if spared {
+			keep = append(keep, f.id.sid)
+			e.spared.Store(max(at, e.spared.Load()))
 		}
 	}
 	ids := make([]ident, 0, len(found))
@@ -240,9 +237,10 @@ func currentID(ctx context.Context) string {
 // fence looks at what must not change until a login is saved.
 func (m *Manager) fence(ctx context.Context, user string) (fence, error) {
 	if m.index == nil || !m.link.up() {
-		return fence{any: true, epoch: m.epoch.Load()}, nil
+		return fence{any: true, at: time.Now().UnixMilli(), epoch: m.epoch.Load()}, nil
 	}
 	m.readEpoch(ctx)
+	at := time.Now().UnixMilli()
 	f, err := m.index.fence(ctx, user)
 	if err != nil {
 		if m.cfg.Fallback != FallbackMemory {
@@ -250,6 +248,7 @@ func (m *Manager) fence(ctx context.Context, user string) (fence, error) {
 		}
 		f.any = true
 	}
+	f.at = at
 	f.epoch = m.epoch.Load()
 	return f, nil
 }
@@ -265,7 +264,7 @@ func (m *Manager) enlist(ctx context.Context, id ident, r *record, f fence) erro
 	case errors.Is(err, ErrEnded):
 		return unavailable(err)
 	case err != nil: // the session is there, and its list will be
-		m.store.later(func(ctx context.Context) error { return m.adopted(ctx, id, r) })
+		m.store.later(func(ctx context.Context) error { return m.adopted(ctx, id, r, max(r.AuthTime, f.at)) })
 		m.wake()
 	}
 	return nil
