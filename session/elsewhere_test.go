@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"errors"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -10,38 +12,71 @@ import (
 	"github.com/pedro-go/pedro/session"
 )
 
-// A farLogin is somebody who has logged in at a process that is cut off from
-// Redis, of which no other process can know.
-type farLogin struct {
-	m       *session.Manager // of the process that is cut off
-	other   *session.Manager
-	base    string // of the process that is cut off
-	far     string // of the other
-	browser *browser
-	cookie  string
-	heal    func()
+// A severable process can be cut off from Redis.
+type severable struct {
+	m    *session.Manager
+	base string
+	url  string // of Redis, for other processes
+	cut  func()
+	heal func() // and waits until all is in Redis
 }
 
-func newFarLogin(t *testing.T) farLogin {
+// newSeverable starts one. more makes routes beside those of the app; nil: none.
+func newSeverable(t *testing.T, cfg session.Config, more func(m *session.Manager) map[string]http.HandlerFunc) severable {
 	t.Helper()
 	s := rediscachetest.StartServer(t)
 	proxy := faultproxy.Start(t, s.Addr())
-	f := farLogin{
-		m:     open(t, dial(t, proxy.URL(s.URL())), session.Config{}),
-		other: open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}),
+	m := open(t, dial(t, proxy.URL(s.URL())), cfg)
+	routes := appRoutes()
+	if more != nil {
+		maps.Copy(routes, more(m))
 	}
-	f.base, f.far = app(t, f.m), app(t, f.other)
-	proxy.Blackhole()
-	f.browser = newBrowser(t, f.base)
-	f.browser.want("/login?u=ada", 200, "")
-	f.cookie = f.browser.cookies()
-	f.heal = func() {
+	return severable{m: m, base: serve(t, m, routes), url: s.URL(), cut: proxy.Blackhole, heal: func() {
 		t.Helper()
 		if err := proxy.Heal(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "in step", inStep(f.m))
+		eventually(t, "in step", inStep(m))
+	}}
+}
+
+// others is a route that revokes the user's other sessions.
+func others(t *testing.T, m *session.Manager, want error) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := m.RevokeOthers(r.Context()); !errors.Is(err, want) {
+			t.Errorf("RevokeOthers = %v, want %v", err, want)
+		}
 	}
+}
+
+// regenerate is a route that gives the client a new ID.
+func regenerate(t *testing.T) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		if err := session.From(r.Context()).Regenerate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A farLogin is somebody who has logged in at a process that is cut off from
+// Redis, of which no other process can know.
+type farLogin struct {
+	severable
+	other   *session.Manager // of another process
+	far     string           // that one's address
+	browser *browser
+	cookie  string
+}
+
+func newFarLogin(t *testing.T) farLogin {
+	t.Helper()
+	f := farLogin{severable: newSeverable(t, session.Config{}, nil)}
+	f.other = open(t, dial(t, f.url), session.Config{Timeout: 10 * time.Second})
+	f.far = app(t, f.other)
+	f.cut()
+	f.browser = newBrowser(t, f.base)
+	f.browser.want("/login?u=ada", 200, "")
+	f.cookie = f.browser.cookies()
 	return f
 }
 
@@ -126,22 +161,16 @@ func TestRevokeUserWhereLoginIsUnknown(t *testing.T) {
 // Redis does not know the login yet.
 func TestRevokeOthersSparesUnknownLogin(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
-	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
-	routes := appRoutes()
-	routes["/others"] = func(_ http.ResponseWriter, r *http.Request) { _, _ = m.RevokeOthers(r.Context()) }
-	base := serve(t, m, routes)
-	b, second := newBrowser(t, base), newBrowser(t, base)
-	proxy.Blackhole()
+	p := newSeverable(t, session.Config{}, func(m *session.Manager) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{"/others": others(t, m, session.ErrUnavailable)}
+	})
+	b, second := newBrowser(t, p.base), newBrowser(t, p.base)
+	p.cut()
 	b.want("/login?u=ada", 200, "")
 	second.want("/login?u=ada", 200, "")
 	time.Sleep(10 * time.Millisecond)
 	b.want("/others", 200, "")
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
+	p.heal()
 	b.want("/me", 200, "ada")
 	second.want("/me", 401, "nobody")
 }
@@ -150,44 +179,32 @@ func TestRevokeOthersSparesUnknownLogin(t *testing.T) {
 // anonymous session that Redis knows.
 func TestLogoutWhereMovedLoginIsUnknown(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
-	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
-	other := open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second})
-	base, far := app(t, m), app(t, other)
-	b := newBrowser(t, base)
-	b.want("/set?k=cart&v=1", 200, "") // an anonymous session, in Redis
-	eventually(t, "in step", inStep(m))
-	proxy.Blackhole()
+	p := newSeverable(t, session.Config{}, nil)
+	far := app(t, open(t, dial(t, p.url), session.Config{Timeout: 10 * time.Second}))
+	b := newBrowser(t, p.base)
+	b.want("/set?k=cart&v=1", 200, "")
+	eventually(t, "in Redis", inStep(p.m))
+	p.cut()
 	b.want("/login?u=ada", 200, "")
 	cookie := b.cookies()
 	if code, _, h := raw(t, far+"/logout", cookie); code != 200 || h.Get("Set-Cookie") == "" {
 		t.Errorf("logout: %d %q", code, h.Get("Set-Cookie"))
 	}
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
-	for _, at := range []string{base, far} {
-		if code, body, _ := raw(t, at+"/me", cookie); code != http.StatusUnauthorized {
-			t.Errorf("after the logout: got %d %q, want 401", code, body)
-		}
-	}
+	p.heal()
+	farLogin{severable: p, far: far}.out(t, "after the logout", cookie)
 }
 
 // TestLogoutOutlastsIdleTimeout: the process is cut off for longer than a
 // session may be idle, and somebody goes on with a copy of the cookie.
 func TestLogoutOutlastsIdleTimeout(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
 	cfg := session.Config{IdleTimeout: 2 * time.Second, TouchEvery: 200 * time.Millisecond, Lifetime: time.Hour, RegenerateEvery: -1, RegenerateGrace: time.Millisecond}
 	far := cfg
 	far.Timeout = 10 * time.Second
-	m, other := open(t, dial(t, proxy.URL(s.URL())), cfg), open(t, dial(t, s.URL()), far)
-	base, farBase := app(t, m), app(t, other)
-	proxy.Blackhole()
-	b := newBrowser(t, base)
+	p := newSeverable(t, cfg, nil)
+	farBase := app(t, open(t, dial(t, p.url), far))
+	p.cut()
+	b := newBrowser(t, p.base)
 	b.want("/login?u=ada", 200, "")
 	cookie := b.cookies()
 	raw(t, farBase+"/logout", cookie)
@@ -195,11 +212,8 @@ func TestLogoutOutlastsIdleTimeout(t *testing.T) {
 		b.want("/me", 200, "ada")
 		time.Sleep(250 * time.Millisecond)
 	}
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
-	third := app(t, open(t, dial(t, s.URL()), far)) // as other, restarted
+	p.heal()
+	third := app(t, open(t, dial(t, p.url), far)) // as other, restarted
 	if code, body, _ := raw(t, third+"/me", cookie); code != 401 {
 		t.Errorf("logged out: got %d %q, want 401", code, body)
 	}

@@ -19,11 +19,7 @@ func TestPartition(t *testing.T) {
 	proxy := faultproxy.Start(t, s.Addr())
 	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
 	routes := appRoutes()
-	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
-		if err := session.From(r.Context()).Regenerate(); err != nil {
-			t.Error(err)
-		}
-	}
+	routes["/regenerate"] = regenerate(t)
 	// The other process has time: were it slow it would take Redis for away, and
 	// end sessions in its own memory first.
 	cutOff, other := serve(t, m, routes), app(t, open(t, dial(t, s.URL()), session.Config{Timeout: 10 * time.Second}))

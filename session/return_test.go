@@ -34,11 +34,7 @@ type parted struct {
 func part(t *testing.T, cfg session.Config, moreRoutes map[string]http.HandlerFunc, before ...string) parted {
 	t.Helper()
 	routes := appRoutes()
-	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
-		if err := session.From(r.Context()).Regenerate(); err != nil {
-			t.Error(err)
-		}
-	}
+	routes["/regenerate"] = regenerate(t)
 	maps.Copy(routes, moreRoutes)
 	s := rediscachetest.StartServer(t)
 	p := parted{proxy: faultproxy.Start(t, s.Addr(), faultproxy.Redis())}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/pedro-go/pedro/internal/faultproxy"
 	"github.com/pedro-go/pedro/rediscache/rediscachetest"
 	"github.com/pedro-go/pedro/session"
 )
@@ -19,33 +18,19 @@ import (
 // another ID.
 func TestNewIDWithoutRedisAfterRevokeOthers(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
-	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
-	routes := appRoutes()
-	routes["/others"] = func(_ http.ResponseWriter, r *http.Request) {
-		if _, err := m.RevokeOthers(r.Context()); err != nil {
-			t.Error(err)
-		}
-	}
-	routes["/regenerate"] = func(_ http.ResponseWriter, r *http.Request) {
-		if err := session.From(r.Context()).Regenerate(); err != nil {
-			t.Error(err)
-		}
-	}
-	b := newBrowser(t, serve(t, m, routes))
+	p := newSeverable(t, session.Config{}, func(m *session.Manager) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{"/others": others(t, m, nil), "/regenerate": regenerate(t)}
+	})
+	b := newBrowser(t, p.base)
 	b.want("/login?u=ada", 200, "")
 	time.Sleep(10 * time.Millisecond)
 	b.want("/others", 200, "") // all is well, Redis is there
 	b.want("/me", 200, "ada")
-	eventually(t, "in step", inStep(m))
-	proxy.Blackhole()
+	eventually(t, "in step", inStep(p.m))
+	p.cut()
 	b.want("/regenerate", 200, "")
 	b.want("/me", 200, "ada")
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
+	p.heal()
 	b.want("/me", 200, "ada")
 }
 
@@ -69,11 +54,7 @@ func TestLateListingAfterRevokeOthers(t *testing.T) {
 	client.AddHook(h)
 	m := open(t, client, session.Config{RegenerateEvery: time.Second, RegenerateGrace: time.Second})
 	routes := appRoutes()
-	routes["/others"] = func(_ http.ResponseWriter, r *http.Request) {
-		if _, err := m.RevokeOthers(r.Context()); err != nil {
-			t.Error(err)
-		}
-	}
+	routes["/others"] = others(t, m, nil)
 	b := newBrowser(t, serve(t, m, routes))
 	b.want("/login?u=ada", 200, "")
 	time.Sleep(10 * time.Millisecond)
@@ -95,27 +76,20 @@ func TestLateListingAfterRevokeOthers(t *testing.T) {
 // password does.
 func TestRevokeOthersAndNewIDWithoutRedis(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
-	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
-	routes := appRoutes()
-	routes["/password"] = func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = m.RevokeOthers(r.Context())
-		if err := session.From(r.Context()).Regenerate(); err != nil {
-			t.Error(err)
-		}
-	}
-	b := newBrowser(t, serve(t, m, routes))
+	p := newSeverable(t, session.Config{}, func(m *session.Manager) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{"/password": func(w http.ResponseWriter, r *http.Request) {
+			others(t, m, session.ErrUnavailable)(w, r)
+			regenerate(t)(w, r)
+		}}
+	})
+	b := newBrowser(t, p.base)
 	b.want("/login?u=ada", 200, "")
-	eventually(t, "in step", inStep(m))
-	proxy.Blackhole()
+	eventually(t, "in step", inStep(p.m))
+	p.cut()
 	time.Sleep(10 * time.Millisecond)
 	b.want("/password", 200, "")
 	b.want("/me", 200, "ada")
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
+	p.heal()
 	b.want("/me", 200, "ada")
 }
 
@@ -123,29 +97,22 @@ func TestRevokeOthersAndNewIDWithoutRedis(t *testing.T) {
 // request, in one millisecond.
 func TestResetPasswordWithoutRedis(t *testing.T) {
 	t.Parallel()
-	s := rediscachetest.StartServer(t)
-	proxy := faultproxy.Start(t, s.Addr())
-	m := open(t, dial(t, proxy.URL(s.URL())), session.Config{})
-	routes := appRoutes()
-	routes["/reset"] = func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = m.RevokeUser(r.Context(), "ada")
-		if err := session.SetAuthenticated(r.Context(), "ada", nil); err != nil {
-			t.Error(err)
-		}
-	}
-	base := serve(t, m, routes)
-	proxy.Blackhole()
-	newBrowser(t, base).want("/login?u=bob", 200, "")
-	var all []*browser
+	p := newSeverable(t, session.Config{}, func(m *session.Manager) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{"/reset": func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = m.RevokeUser(r.Context(), "ada")
+			if err := session.SetAuthenticated(r.Context(), "ada", nil); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	p.cut()
+	newBrowser(t, p.base).want("/login?u=bob", 200, "") // it notices
+	var last *browser
 	for range 3 {
-		b := newBrowser(t, base)
-		b.want("/reset", 200, "")
-		b.want("/me", 200, "ada")
-		all = append(all, b)
+		last = newBrowser(t, p.base)
+		last.want("/reset", 200, "")
+		last.want("/me", 200, "ada")
 	}
-	if err := proxy.Heal(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "in step", inStep(m))
-	all[2].want("/me", 200, "ada")
+	p.heal()
+	last.want("/me", 200, "ada")
 }
