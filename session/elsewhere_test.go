@@ -42,6 +42,7 @@ func newSeverable(t *testing.T, cfg session.Config, more func(m *session.Manager
 
 // others is a route that revokes the user's other sessions.
 func others(t *testing.T, m *session.Manager, want error) http.HandlerFunc {
+	t.Helper()
 	return func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := m.RevokeOthers(r.Context()); !errors.Is(err, want) {
 			t.Errorf("RevokeOthers = %v, want %v", err, want)
@@ -51,6 +52,7 @@ func others(t *testing.T, m *session.Manager, want error) http.HandlerFunc {
 
 // regenerate is a route that gives the client a new ID.
 func regenerate(t *testing.T) http.HandlerFunc {
+	t.Helper()
 	return func(_ http.ResponseWriter, r *http.Request) {
 		if err := session.From(r.Context()).Regenerate(); err != nil {
 			t.Error(err)
