@@ -44,7 +44,6 @@ func (n *node) acquireFor(ctx context.Context, repeatable bool) (conn *pgxpool.C
 	if ctx.Err() != nil {
 		return nil, ended(ctx)
 	}
-	start := clock()
 	patience := newPatience(ctx, n, repeatable)
 	if conn, err = n.px.Acquire(patience); err != nil {
 		err = n.acquireAgain(patience, err, func(ctx context.Context) error {
@@ -52,32 +51,28 @@ func (n *node) acquireFor(ctx context.Context, repeatable bool) (conn *pgxpool.C
 			return err
 		})
 	}
-	looks := patience.end()
-	if looks < 2 && err == nil {
-		n.acquireWait.Observe(0)
-		return conn, nil
-	}
-	took := time.Duration(clock() - start)
-	n.acquireWait.Observe(took)
-	if err != nil {
-		return nil, n.acquireFailed(ctx, err, took, looks)
+	if err := n.acquired(ctx, patience, err); err != nil {
+		return nil, err
 	}
 	return conn, nil
 }
 
 // acquireBy is acquire for others that take a connection from the pool.
 func (n *node) acquireBy(ctx context.Context, try func(context.Context) error) error {
-	start := clock()
 	patience := newPatience(ctx, n, false)
 	err := try(patience)
 	if err != nil {
 		err = n.acquireAgain(patience, err, try)
 	}
-	looks := patience.end()
-	took := time.Duration(clock() - start)
-	n.acquireWait.Observe(took)
+	return n.acquired(ctx, patience, err)
+}
+
+// acquired ends an acquire, whose error it explains.
+func (n *node) acquired(ctx context.Context, patience *patience, err error) error {
+	waited, looks := patience.end()
+	n.acquireWait.Observe(waited)
 	if err != nil {
-		return n.acquireFailed(ctx, err, took, looks)
+		return n.acquireFailed(ctx, err, waited, looks)
 	}
 	return nil
 }

@@ -17,7 +17,14 @@ func (n *node) sendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
+	sent := false
+	defer func() {
+		if !sent { // a panic: arguments may encode themselves
+			conn.Release()
+		}
+	}()
 	results := conn.Conn().SendBatch(ctx, b)
+	sent = true
 	if results.Tx() != nil {
 		_ = results.Close()
 		_ = conn.Conn().Close(ctx) // it may be in a transaction

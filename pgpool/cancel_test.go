@@ -69,6 +69,63 @@ func TestCancelInTransaction(t *testing.T) {
 	}
 }
 
+// TestCancelOfEachKind: whatever runs is cancelled at the server, and what comes
+// next on the same connection is neither cancelled nor cut off.
+func TestCancelOfEachKind(t *testing.T) {
+	t.Parallel()
+	type row struct{ ID int }
+	for name, run := range map[string]func(ctx context.Context, tx pgx.Tx) error{
+		"Query": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := pgpool.Select[row](ctx, tx, "select id from t")
+			return err
+		},
+		"SendBatch": func(ctx context.Context, tx pgx.Tx) error {
+			b := &pgx.Batch{}
+			b.Queue("select 1")
+			b.Queue("insert into t values (1)")
+			return tx.SendBatch(ctx, b).Close()
+		},
+		"CopyFrom": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"id"}, pgx.CopyFromRows([][]any{{1}}))
+			return err
+		},
+		"BatchInsert": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := pgpool.BatchInsert(ctx, tx, "t", []row{{1}})
+			return err
+		},
+		"Conn": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Conn().Exec(ctx, "insert into t values (1)")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newTable(t)
+			blocked := p.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, "lock table t"); err != nil {
+					return err
+				}
+				return p.InTx(pgpool.Outside(t.Context()), func(ctx context.Context, other pgx.Tx) error {
+					if _, err := other.Exec(ctx, "savepoint before"); err != nil {
+						return err
+					}
+					ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+					defer cancel()
+					if err := run(ctx, other); !errors.Is(err, context.DeadlineExceeded) && pgpool.Code(err) != "57014" {
+						t.Errorf("got %v, want DeadlineExceeded", err)
+					}
+					// On the connection itself, longer than the cancelled statement was given to end.
+					_, err := other.Conn().Exec(t.Context(), "rollback to before; select pg_sleep(1.1)")
+					return err
+				})
+			})
+			if s := p.Stats(); blocked != nil || s.Cancelled != 1 || s.Opened > 2 {
+				t.Errorf("%v; %d were cancelled and %d connections opened, want 1 and no more than 2", blocked, s.Cancelled, s.Opened)
+			}
+		})
+	}
+}
+
 // TestCancelledBefore: a statement that is not even sent, because its context
 // has ended, says why too.
 func TestCancelledBefore(t *testing.T) {

@@ -75,7 +75,7 @@ func (t *tx) commitStatement(ctx context.Context) (string, error) {
 	// One message, so the position of the commit costs no round trip. It also
 	// costs nothing if it is lost: the reply to COMMIT comes first.
 	o := observer{node: t.node}
-	o.start(t.c, "commit", nil)
+	ctx = o.start(ctx, t.c, "commit", nil)
 	results, err := t.c.PgConn().Exec(ctx, "commit; "+lsnSQL).ReadAll()
 	o.end(t.c, err)
 	if len(results) == 0 || results[0].Err != nil {

@@ -41,7 +41,7 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	r.start()
 	if w := wireOf(c); w != nil {
 		o := observer{node: w.node}
-		o.start(c, "copy "+table.Sanitize()+" from stdin", nil)
+		ctx = o.start(ctx, c, "copy "+table.Sanitize()+" from stdin", nil)
 		defer func() { o.end(c, err) }()
 	}
 	tag, err := c.PgConn().CopyFrom(ctx, r, "copy "+table.Sanitize()+" ("+columns+") from stdin binary")

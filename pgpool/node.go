@@ -45,6 +45,7 @@ type node struct {
 
 	latency, acquireWait window
 	waiting              waitingRoom
+	looking              atomic.Bool // see lookOut
 
 	opened, peeked, cancelled, retried atomic.Int64
 	slow, exhausted                    atomic.Int64

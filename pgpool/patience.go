@@ -25,7 +25,7 @@ type patience struct {
 	err error
 
 	// Of the waiting room, under its lock.
-	until          int64 // see clock
+	since          int64 // it waits; see clock
 	earlier, later *patience
 }
 
@@ -42,6 +42,7 @@ func newPatience(ctx context.Context, n *node, repeatable bool) *patience {
 func (p *patience) Done() <-chan struct{} {
 	if p.looks.Add(1) == 2 {
 		p.node.waiting.enter(p)
+		p.node.lookOut()
 	}
 	return p.done
 }
@@ -61,49 +62,39 @@ func (p *patience) cancel(err error) {
 	close(p.done)
 }
 
-// end releases the patience and tells how often it was looked at. It is used again
-// unless it fired, or a connection was dialed, which goes on in the background
-// and may still look at it: two looks mean that only a free connection was
-// waited for.
-func (p *patience) end() (looks int32) {
+// end releases the patience, and tells how long it waited and how often it was
+// looked at. It is used again unless it fired, or a connection was dialed, which
+// goes on in the background and may still look at it: two looks mean that only a
+// free connection was waited for.
+func (p *patience) end() (waited time.Duration, looks int32) {
 	looks = p.looks.Load()
 	if looks >= 2 {
 		p.node.waiting.leave(p)
+		waited = time.Duration(clock() - p.since)
 	}
 	if looks <= 2 && p.Err() == nil {
 		p.Context, p.node = nil, nil
 		patiences.Put(p)
 	}
-	return looks
+	return waited, looks
 }
 
-// watchEvery is how late a waiting acquire may notice that its time is over.
-const watchEvery = 5 * time.Millisecond
-
-// A waitingRoom holds the acquires of a node that wait. One goroutine watches
-// all of them, while there are any: with more callers than connections nearly
-// each acquire waits, mostly for less than a millisecond, and a timer and a
-// context.AfterFunc for each cost a tenth of a small query.
+// A waitingRoom holds the acquires of a node that wait; see lookOut.
 type waitingRoom struct {
-	mu      sync.Mutex
-	last    *patience // who came last
-	count   int64
-	watched bool
+	mu    sync.Mutex
+	last  *patience // who came last
+	count int64
 }
 
 func (r *waitingRoom) enter(p *patience) {
-	p.until = clock() + int64(p.node.pool.cfg.ConnectTimeout)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	p.since = clock()
 	if p.earlier = r.last; r.last != nil {
 		r.last.later = p
 	}
 	r.last = p
 	r.count++
-	if !r.watched {
-		r.watched = true
-		go r.watch()
-	}
 }
 
 // leave takes p out, if it has not been sent out.
@@ -129,26 +120,15 @@ func (r *waitingRoom) remove(p *patience) {
 	r.count--
 }
 
-// watch sends out whose time is over, until the room is empty.
-func (r *waitingRoom) watch() {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for range tick.C {
-		if r.sendOut() == 0 {
-			return
-		}
-	}
-}
-
-// sendOut returns how many are left.
-func (r *waitingRoom) sendOut() int64 {
+// sendOut sends out whose time is over, and reports whether any are left.
+func (r *waitingRoom) sendOut() bool {
 	now := clock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := r.last; p != nil; {
 		earlier := p.earlier
 		err := p.Context.Err()
-		if err == nil && now >= p.until {
+		if err == nil && now >= p.since+int64(p.node.pool.cfg.ConnectTimeout) {
 			err = context.DeadlineExceeded
 		}
 		if err != nil {
@@ -157,8 +137,7 @@ func (r *waitingRoom) sendOut() int64 {
 		}
 		p = earlier
 	}
-	r.watched = r.count > 0
-	return r.count
+	return r.count > 0
 }
 
 // size is how many wait.

@@ -46,27 +46,29 @@ func lost(ctx context.Context, conn *pgx.Conn, w *wire) bool {
 // if nothing ran.
 func (n *node) exec(ctx context.Context, sql string, args []any) (pgconn.CommandTag, error) {
 	for attempt := 0; ; attempt++ {
-		conn, err := n.acquire(ctx)
-		if err != nil {
-			return pgconn.CommandTag{}, err
-		}
-		c := conn.Conn()
-		w := wireOf(c)
-		runs := w.runs.Load()
-		tag, err := c.Exec(ctx, sql, args...)
-		if err == nil {
-			n.noteWrite(ctx, c)
-			conn.Release()
-			return tag, nil
-		}
-		again := attempt < n.maxReplays() && nothingRan(ctx, c, w, runs, err)
-		err = w.explain(ctx, err)
-		conn.Release()
-		if !again {
+		tag, again, err := n.execOnce(ctx, sql, args)
+		if !again || attempt == n.maxReplays() {
 			return tag, err
 		}
 		n.retried.Add(1)
 	}
+}
+
+// execOnce reports with its error whether nothing ran.
+func (n *node) execOnce(ctx context.Context, sql string, args []any) (tag pgconn.CommandTag, again bool, err error) {
+	conn, err := n.acquire(ctx)
+	if err != nil {
+		return tag, false, err
+	}
+	defer conn.Release() // after a panic too: arguments may encode themselves
+	c := conn.Conn()
+	w := wireOf(c)
+	runs := w.runs.Load()
+	if tag, err = c.Exec(ctx, sql, args...); err != nil {
+		return tag, nothingRan(ctx, c, w, runs, err), w.explain(ctx, err)
+	}
+	n.noteWrite(ctx, c)
+	return tag, false, nil
 }
 
 // A run is one query on its way: on which connection, and whether it may be
@@ -91,7 +93,7 @@ type run struct {
 // the answer is right; if it writes, the server refuses and the caller gets the
 // first error. So no write happens twice, and nobody has to guess from the text
 // of a statement what it does.
-func (r *run) open(ctx context.Context) (pgx.Rows, error) {
+func (r *run) open(ctx context.Context) (rows pgx.Rows, err error) {
 	// A repetition, and what will not be repeated, gets a connection that was
 	// looked at.
 	conn, err := r.node.acquireFor(ctx, r.attempt == 0 && !mayWrite(r.sql))
@@ -105,7 +107,14 @@ func (r *run) open(ctx context.Context) (pgx.Rows, error) {
 		r.wire.readOnly = true
 	}
 	r.runs = r.wire.runs.Load()
-	rows, _ := c.Query(ctx, r.sql, r.args...) // closed by close, which looks at Err too
+	defer func() {
+		if rows == nil { // a panic: arguments may encode themselves
+			r.wire.prefix.reset()
+			r.wire.readOnly = false
+			conn.Release()
+		}
+	}()
+	rows, _ = c.Query(ctx, r.sql, r.args...) // closed by close, which looks at Err too
 	return rows, nil
 }
 
@@ -181,6 +190,20 @@ func (r *run) worse(err error) error {
 	return err
 }
 
+// hand hands the rows to each. If that panics, as a type that scans itself may,
+// the run ends here.
+func (r *run) hand(ctx context.Context, rows pgx.Rows, each func(pgx.Rows) error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			_, _ = r.close(ctx, rows, true)
+		}
+	}()
+	err := each(rows)
+	returned = true
+	return err
+}
+
 // read runs a query and hands its rows to each, anew if it is repeated.
 func (n *node) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
 	r := run{node: n, sql: sql, args: args}
@@ -189,7 +212,7 @@ func (n *node) read(ctx context.Context, sql string, args []any, each func(pgx.R
 		if err != nil {
 			return err
 		}
-		readErr := each(rows)
+		readErr := r.hand(ctx, rows, each)
 		again, err := r.close(ctx, rows, false)
 		switch {
 		case again:

@@ -91,6 +91,9 @@ func readFrom(ctx context.Context, q Querier, sql string, args []any, each func(
 
 // scanAll appends all rows to list.
 func scanAll[T any](rows pgx.Rows, list []T) ([]T, error) {
+	if err := rows.Err(); err != nil {
+		return list, err // and pgx would panic, if asked for the columns
+	}
 	s, row, err := newScan[T](rows)
 	if err != nil {
 		return list, err

@@ -39,11 +39,10 @@ func newObserver(n *node, t pgx.QueryTracer) *observer {
 
 // TraceQueryStart implements pgx.QueryTracer.
 func (o *observer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	o.start(conn, data.SQL, data.Args)
 	if o.query != nil {
 		ctx = o.query.TraceQueryStart(ctx, conn, data)
 	}
-	return ctx
+	return o.start(ctx, conn, data.SQL, data.Args)
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
@@ -60,11 +59,10 @@ func (o *observer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx
 	if qq := data.Batch.QueuedQueries; len(qq) > 0 {
 		sql = qq[0].SQL
 	}
-	o.start(conn, sql, nil)
 	if o.batch != nil {
 		ctx = o.batch.TraceBatchStart(ctx, conn, data)
 	}
-	return ctx
+	return o.start(ctx, conn, sql, nil)
 }
 
 // TraceBatchQuery implements pgx.BatchTracer.
@@ -84,11 +82,10 @@ func (o *observer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.T
 
 // TraceCopyFromStart implements pgx.CopyFromTracer.
 func (o *observer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
-	o.start(conn, "copy "+data.TableName.Sanitize(), nil)
 	if o.copy != nil {
 		ctx = o.copy.TraceCopyFromStart(ctx, conn, data)
 	}
-	return ctx
+	return o.start(ctx, conn, "copy "+data.TableName.Sanitize(), nil)
 }
 
 // TraceCopyFromEnd implements pgx.CopyFromTracer.
@@ -164,7 +161,7 @@ func (o *observer) TraceRelease(p *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 	w := wireOf(data.Conn)
 	w.usage.mu.Lock()
 	leaked, acquired := w.usage.leaked, w.usage.acquired
-	w.usage.acquired, w.usage.args = 0, nil
+	w.usage.acquired, w.usage.started, w.usage.args, w.usage.ctx = 0, 0, nil, nil // a panic may have kept the statement's end from being seen
 	w.usage.mu.Unlock()
 	if leaked {
 		o.node.returned(data.Conn.PgConn().PID(), time.Duration(clock()-acquired))
@@ -174,16 +171,27 @@ func (o *observer) TraceRelease(p *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 	}
 }
 
-func (o *observer) start(conn *pgx.Conn, sql string, args []any) {
+// start notes that a statement starts. It returns the context for pgx to use.
+func (o *observer) start(ctx context.Context, conn *pgx.Conn, sql string, args []any) context.Context {
 	w := wireOf(conn)
+	w.settle()
+	ends := ctx.Done() != nil && ctx.Err() == nil
 	u := &w.usage
 	u.mu.Lock()
 	u.started, u.sql, u.args = clock(), sql, args
 	u.slow, u.expired = false, false
+	if ends {
+		u.ctx = ctx
+	}
 	u.mu.Unlock()
 	if o.node.isTransactionMode() {
 		o.node.warnSessionOnly(sql)
 	}
+	if !ends {
+		return ctx
+	}
+	o.node.lookOut()
+	return watched{ctx}
 }
 
 func (o *observer) end(conn *pgx.Conn, err error) {
@@ -192,7 +200,7 @@ func (o *observer) end(conn *pgx.Conn, err error) {
 	u.mu.Lock()
 	took := time.Duration(clock() - u.started)
 	sql, args, reported := u.sql, u.args, u.slow
-	u.started, u.args = 0, nil
+	u.started, u.args, u.ctx = 0, nil, nil
 	u.inTx = conn.PgConn().TxStatus() != 'I'
 	u.mu.Unlock()
 

@@ -54,13 +54,17 @@ func (t *tx) enter() error {
 		t.busy.Store(false)
 		return pgx.ErrTxClosed
 	}
-	if t.w.flagged.Load() {
-		t.w.settle()
-	}
 	return nil
 }
 
 func (t *tx) leave() { t.busy.Store(false) }
+
+// leaveUnless leaves if sending panicked: arguments may encode themselves.
+func (t *tx) leaveUnless(sent *bool) {
+	if !*sent {
+		t.leave()
+	}
+}
 
 // note remembers what an error means for the transaction, and explains it.
 func (t *tx) note(ctx context.Context, err error) error {
@@ -140,7 +144,10 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 	if err := t.enter(); err != nil {
 		return &txRows{closed: true, err: err}, err
 	}
+	sent := false
+	defer t.leaveUnless(&sent)
 	rows, err := t.c.Query(ctx, sql, args...)
+	sent = true
 	r := &txRows{Rows: rows, ctx: ctx, tx: t}
 	if err != nil {
 		r.Close()
@@ -161,6 +168,7 @@ func (t *tx) read(ctx context.Context, sql string, args []any, each func(pgx.Row
 	}
 	defer t.leave()
 	rows, _ := t.c.Query(ctx, sql, args...)
+	defer rows.Close() // if each panics
 	err := each(rows)
 	rows.Close()
 	if rowsErr := rows.Err(); rowsErr != nil {
@@ -174,7 +182,10 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if err := t.enter(); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
+	sent := false
+	defer t.leaveUnless(&sent)
 	results := t.c.SendBatch(ctx, b)
+	sent = true
 	return &batchResults{BatchResults: results, end: func(err error) error {
 		defer t.leave()
 		return t.note(ctx, err)
@@ -197,6 +208,7 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 		return nil, err
 	}
 	defer t.leave()
+	t.w.settle()
 	sd, err := t.c.Prepare(ctx, name, sql)
 	return sd, t.note(ctx, err)
 }

@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -166,8 +167,9 @@ const (
 // usage is what a connection is doing, for those who ask from outside.
 type usage struct {
 	mu       sync.Mutex
-	acquired int64 // see clock; 0 while idle
-	started  int64 // of the running statement; 0 between statements
+	acquired int64           // see clock; 0 while idle
+	started  int64           // of the running statement; 0 between statements
+	ctx      context.Context //nolint:containedctx // of the running statement, if it may end; see lookOut
 	sql      string
 	args     []any
 	inTx     bool
