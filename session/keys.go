@@ -24,15 +24,18 @@ const (
 	cookieLen   = tokenLen + 1 + macLen
 )
 
-var b64 = base64.RawURLEncoding
+var (
+	b64       = base64.RawURLEncoding
+	b64Strict = base64.RawURLEncoding.Strict() // refuses bits that mean nothing
+)
 
 // keys are what is derived from one secret. The secret itself is never used.
 type keys struct {
-	hint  byte      // tells which secret sealed a record; no more than 8 bits of a derived key
-	macs  sync.Pool // of hash.Hash: HMAC with the signing key
-	seal  []byte    // derives the key of a record
-	index []byte    // hides user IDs
-	ref   []byte    // makes the references that users see
+	hint    byte      // tells which secret sealed a record; no more than 8 bits of a derived key
+	signers sync.Pool // of *signer, with the signing key
+	seal    []byte    // derives the key of a record
+	index   []byte    // hides user IDs
+	ref     []byte    // makes the references that users see
 }
 
 func newKeys(secret string) (*keys, error) {
@@ -52,20 +55,28 @@ func newKeys(secret string) (*keys, error) {
 		*part.dst = key
 	}
 	k.hint = hint[0]
-	k.macs.New = func() any { return hmac.New(sha256.New, sign) }
+	k.signers.New = func() any { return &signer{hmac: hmac.New(sha256.New, sign)} }
 	return &k, nil
 }
 
-// mac signs a token for a cookie of this name, into dst.
-func (k *keys) mac(dst []byte, name, token string) []byte {
-	h := k.macs.Get().(hash.Hash) // only hashes are in the pool
-	h.Reset()
-	_, _ = h.Write([]byte(name))
-	_, _ = h.Write([]byte{'|'})
-	_, _ = h.Write([]byte(token))
-	dst = h.Sum(dst)
-	k.macs.Put(h)
-	return dst[:macBytes]
+// A signer is used again and again, with its memory.
+type signer struct {
+	hmac hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+// mac signs a token for a cookie of this name.
+func (k *keys) mac(name, token string) (mac [macBytes]byte) {
+	s := k.signers.Get().(*signer) // the pool holds nothing else
+	s.text = append(s.text[:0], name...)
+	s.text = append(s.text, '|')
+	s.text = append(s.text, token...)
+	s.hmac.Reset()
+	_, _ = s.hmac.Write(s.text)
+	copy(mac[:], s.hmac.Sum(s.sum[:0]))
+	k.signers.Put(s)
+	return mac
 }
 
 // cipher returns the cipher for what belongs to this token or user alone. A dump

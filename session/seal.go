@@ -105,8 +105,8 @@ func (f *nativeFormat) baseTag(raw []byte) []byte { return raw[:min(len(raw), ta
 func (f *nativeFormat) newIdent(of ident) ident { return identOf(newToken(of.token)) }
 
 func (f *nativeFormat) cookieValue(id ident, name string) string {
-	var mac [64]byte
-	return id.token + "." + b64.EncodeToString(f.ring[0].mac(mac[:0], name, id.token))
+	mac := f.ring[0].mac(name, id.token)
+	return id.token + "." + b64.EncodeToString(mac[:])
 }
 
 // parseCookie verifies a cookie. stale says that it was signed with an old
@@ -115,16 +115,16 @@ func (f *nativeFormat) parseCookie(value, name string) (id ident, stale, ok bool
 	if len(value) != cookieLen || value[tokenLen] != '.' {
 		return ident{}, false, false
 	}
-	var got, want [64]byte
+	var got, raw [64]byte
 	token := value[:tokenLen]
-	if n, err := b64.Strict().Decode(got[:], []byte(value[tokenLen+1:])); err != nil || n != macBytes {
+	if n, err := b64Strict.Decode(got[:], []byte(value[tokenLen+1:])); err != nil || n != macBytes {
 		return ident{}, false, false
 	}
-	if n, err := b64.Strict().Decode(want[:], []byte(token)); err != nil || n != tokenBytes {
+	if n, err := b64Strict.Decode(raw[:], []byte(token)); err != nil || n != tokenBytes {
 		return ident{}, false, false
 	}
 	for i, k := range f.ring {
-		if constantTimeEqual(got[:macBytes], k.mac(want[:0], name, token)) {
+		if want := k.mac(name, token); constantTimeEqual(got[:macBytes], want[:]) {
 			return identOf(token), i > 0, true
 		}
 	}

@@ -103,13 +103,14 @@ func (st *store) read(ctx context.Context, id ident, requests int64) (*record, e
 		}
 		return st.known(seen, err)
 	}
-	v := &view{raw: raw}
-	if seen != nil && bytes.Equal(seen.raw, raw) {
-		v = seen // not decrypted again
-	} else if v.rec, err = st.format.decode(raw, id); err != nil {
+	if seen != nil && bytes.Equal(seen.raw, raw) { // not decrypted again
+		return st.remember(id, e, seen, seen, tick, requests)
+	}
+	r, err := st.format.decode(raw, id)
+	if err != nil {
 		return nil, err
 	}
-	return st.remember(id, e, seen, v, tick, requests)
+	return st.remember(id, e, seen, &view{rec: r, raw: raw}, tick, requests)
 }
 
 // remember keeps what was loaded, unless something newer is known by now.

@@ -29,13 +29,14 @@ type Case struct {
 	// without a warm-up; 0 means none.
 	Long int
 	// Luck says that luck has its part: connections stay on the processors on
-	// which they happen to be. The stacks are then opened anew for each of twice as
-	// many rounds. With one caller it decides: its thread and the server's process
+	// which they happen to be. The stacks are then opened anew twice as many times
+	// as there are rounds otherwise, and have so many rounds each time, which are as
+	// much shorter: between slices of a few milliseconds the machine changes less.
+	// With one caller it decides: its thread and the server's process
 	// are on one processor or on two, which makes a round trip half or twice as
-	// long. They are then kept apart; and since what others do on the machine is a
-	// few calls that take a hundred times as long, there are thrice as many rounds
-	// a third as long, and the rate is that of the fastest nine tenths of the calls
-	// in a slice.
+	// long. They are then kept apart, and opened thrice as many times; and since what
+	// others do on the machine is a few calls that take a hundred times as long, the
+	// rate is that of the fastest nine tenths of the calls in a slice.
 	Luck bool
 }
 
@@ -170,34 +171,37 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 }
 
 // Where luck decides, or something is promised, a case has more times as many
-// rounds. Where luck decides with one caller they are finer times as many, and
-// shorter.
+// rounds. Where luck decides they are finer times as many again, and shorter, on
+// the same connections; with one caller these are made anew finer times.
 const (
 	more  = 2
 	finer = 3
 )
 
-// fit is how the options apply to a case with some parameters.
-func (o Options) fit(c Case, p Params) (fitted Options, luck bool) {
+// fit is how the options apply to a case with some parameters: stay is how many
+// rounds a stack stays open for, 0 for all.
+func (o Options) fit(c Case, p Params) (fitted Options, stay int) {
 	if !c.Luck && o.Promised != nil && o.Promised(c.Name, p) {
 		o.Rounds *= more
 	}
 	if c.Rounds > 0 {
 		o.Rounds = min(o.Rounds, c.Rounds)
 	}
-	switch luck = c.Luck; {
-	case luck && p.Callers <= 1:
-		o.Rounds *= finer
+	if c.Luck {
+		again := more
+		if p.Callers <= 1 {
+			again = finer
+			o.Slice /= more
+		}
+		stay = finer
+		o.Rounds *= again * stay
 		o.Slice /= finer
 		o.Warmup /= finer
-	case luck:
-		o.Rounds *= more
-		o.Warmup /= more
 	}
 	if c.Long > 0 && p.N >= c.Long {
 		o.Rounds, o.Warmup = 1, 0
 	}
-	return o, luck
+	return o, stay
 }
 
 // stacks are those of a case, of which some are open.
@@ -210,25 +214,27 @@ type stacks struct {
 }
 
 func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
-	o, luck := o.fit(c, p)
+	o, stay := o.fit(c, p)
 	c.Stacks = slices.DeleteFunc(slices.Clone(c.Stacks), func(s Stack) bool { return s.MaxN > 0 && p.N > s.MaxN })
 	s := stacks{c: c, p: p, warmup: o.Warmup, open: make([]*Running, len(c.Stacks)), rows: make([]Row, len(c.Stacks))}
 	for i, stack := range c.Stacks {
 		s.rows[i] = Row{Stack: stack.Name, Ours: stack.Ours, Counters: map[string][]float64{}}
 		s.start(ctx, i)
 	}
-	if luck && p.Callers <= 1 && p.Latency == 0 {
+	if c.Luck && p.Callers <= 1 && p.Latency == 0 {
 		defer apart()()
 	}
 	for round := range o.Rounds {
 		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, o.Rounds)
-		for _, i := range rand.Perm(len(c.Stacks)) { // nobody is always the first, or always behind the same one
-			if luck && round > 0 {
+		if stay > 0 && round > 0 && round%stay == 0 {
+			for i := range c.Stacks {
 				s.reopen(ctx, i)
 			}
+		}
+		for _, i := range rand.Perm(len(c.Stacks)) { // nobody is always the first, or always behind the same one
 			if s.rows[i].Err == nil {
 				m, err := slice(ctx, s.open[i], p, o.Slice)
-				s.rows[i].add(m, err, luck)
+				s.rows[i].add(m, err, c.Luck)
 			}
 		}
 		if ctx.Err() != nil {
