@@ -221,16 +221,15 @@ func (n *Namespace[V]) decode(data []byte) found[V] {
 	if err == nil && env.codec != n.settings.codec.ID() {
 		err = errForeign
 	}
+	var value V // by itself: what a codec gets a pointer to is allocated
 	if err == nil {
-		err = n.settings.codec.Unmarshal(payload, &f.value)
+		err = n.settings.codec.Unmarshal(payload, &value)
 	}
 	if err != nil {
 		n.counts.undecodable.Add(1)
-		var zero V
-		f.value = zero
 		return f
 	}
-	f.kind = foundFresh
+	f.value, f.kind = value, foundFresh
 	if stale {
 		f.kind = foundStale
 	}
