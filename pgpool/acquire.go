@@ -166,16 +166,26 @@ func (n *node) connectFailed(err error) {
 	n.errs.count(err)
 }
 
-// shouldPing decides on an idle connection. A look at the socket tells whether
-// the server has closed it.
+// shouldPing decides on an idle connection.
 func (n *node) shouldPing(ctx context.Context, params pgxpool.ShouldPingParams) bool {
+	p := patienceOf(ctx)
+	ping := n.doubts(p, params)
+	if ping && p != nil {
+		p.shown = true
+	}
+	return ping
+}
+
+// doubts reports whether an idle connection may be dead. A look at the socket
+// tells whether the server has closed it.
+func (n *node) doubts(p *patience, params pgxpool.ShouldPingParams) bool {
 	w := wireOf(params.Conn)
 	if w.flagged.Load() {
 		w.settle()
 		w.flagged.Store(false)
 		return true
 	}
-	if p, ok := ctx.(*patience); ok && p.repeatable && params.IdleDuration < usedJustNow {
+	if p != nil && p.repeatable && params.IdleDuration < usedJustNow {
 		return false
 	}
 	switch w.peeker.peek() {

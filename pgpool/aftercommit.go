@@ -11,11 +11,14 @@ import "context"
 // its context and does not end with it; the connection has been given back by
 // then. If one panics, the others still run.
 //
-// Outside of a transaction f runs at once.
+// Outside of a transaction f runs at once. A nil f is nothing to run.
 //
 // Between COMMIT and f the process may die: what must survive that has to be
 // written into the database, in the transaction.
 func AfterCommit(ctx context.Context, f func(context.Context)) {
+	if f == nil {
+		return
+	}
 	t, _ := ctx.Value(anyTxKey{}).(*tx)
 	if t == nil || t.done.Load() {
 		f(context.WithoutCancel(ctx))

@@ -22,12 +22,13 @@ import (
 // their defaults.
 //
 // Few rows go as one pipeline of INSERTs, many by COPY. With a conflict option,
-// WithClaims, or strings for a type other than text, many go by COPY into a
+// WithClaims, a view, or strings for a type other than text, many go by COPY into a
 // temporary table and one INSERT from there. PostgreSQL refuses to COPY into a
 // table whose row-level security applies to the pool's own role. A value that does
-// not fit gives a *RowError. Of rows with the same key the last one counts with
-// OnConflictUpdate; few rows count and return each. The statement and query timeouts
-// apply to the whole of it.
+// not fit gives a *RowError, as long as it is known which row it is of: if the
+// INSERT from the temporary table fails, the error is the server's. Of rows with
+// the same key the last one counts with OnConflictUpdate; few rows count and return
+// each. The statement and query timeouts apply to the whole of it.
 //
 // With a Pool it is one transaction, which joins that of ctx, if any. With a
 // pgx.Tx it is a part of that.
@@ -44,7 +45,8 @@ func BatchInsert[T any](ctx context.Context, q Querier, table string, rows []T, 
 // BatchInsertSeq is BatchInsert for rows that come one by one, in constant
 // memory. The sequence is read on another goroutine, and only once; if the
 // insert fails it is not read to its end. The call returns only when the sequence
-// has: one that blocks must heed ctx itself.
+// has: one that blocks must heed ctx itself. A pointer may be to the same struct
+// each time; what is behind its fields, such as a slice, must not be.
 func BatchInsertSeq[T any](ctx context.Context, q Querier, table string, rows iter.Seq[T], opts ...BatchOption) (int64, error) {
 	b, err := newBatch[T](table, opts)
 	if err != nil {
@@ -113,7 +115,7 @@ func newBatch[T any](table string, opts []BatchOption) (*batch, error) {
 	}
 	b := &batch{table: tableOf(table)}
 	if len(b.table) == 0 {
-		return nil, errors.New("pgpool: batch insert: the name of the table is empty")
+		return nil, fmt.Errorf("pgpool: batch insert: %w", errNoTable)
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -163,8 +165,8 @@ func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) 
 	case len(few) == 0 && !more:
 		return 0, nil
 	case !more:
-		count, err := b.pipeline(ctx, q, few)
-		if _, encoding := errors.AsType[pgx.ErrPreprocessingBatch](err); !encoding {
+		count, err := b.few(ctx, q, few)
+		if _, unsent := errors.AsType[pgx.ErrPreprocessingBatch](err); !unsent || Code(err) != "" {
 			return count, err
 		}
 		// pgx could not encode a value and does not say of which row. Nothing
@@ -173,42 +175,30 @@ func (b *batch) insert(ctx context.Context, q Querier) (count int64, err error) 
 	b.unread(few)
 	if b.conflict == "" && b.collect == nil && !claimed(ctx, q) {
 		count, err := b.onConn(ctx, q, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, b.table, false) })
-		if !errors.Is(err, errAsText) {
+		if !errors.Is(err, errStaged) {
 			return count, err
 		}
 	}
 	return b.staged(ctx, q)
 }
 
-// take reads up to n rows and tells whether there are more.
-func (b *batch) take(n int) (rows []reflect.Value, more bool) {
-	if b.total > n {
-		return nil, true // no need to look
+// few inserts few rows. If they are returned, what goes wrong with reading them
+// must undo the insert: then the statements are not a transaction by themselves.
+func (b *batch) few(ctx context.Context, q Querier, rows []reflect.Value) (count int64, err error) {
+	if b.collect == nil {
+		return b.pipeline(ctx, q, rows)
 	}
-	for len(rows) <= n {
-		v, ok := b.next()
-		if !ok {
-			return rows, false
-		}
-		rows = append(rows, v)
+	err = inTx(ctx, q, func(ctx context.Context, tx Querier) error {
+		count, err = b.pipeline(ctx, tx, rows)
+		return err
+	})
+	switch {
+	case errors.Is(err, errCannotBegin):
+		return b.pipeline(ctx, q, rows) // the Querier is the host's own
+	case err != nil:
+		return 0, b.explain(err, -1)
 	}
-	return rows, true
-}
-
-// unread puts rows back that take has read.
-func (b *batch) unread(rows []reflect.Value) {
-	if len(rows) == 0 {
-		return
-	}
-	next := b.next
-	b.next = func() (reflect.Value, bool) {
-		if len(rows) == 0 {
-			return next()
-		}
-		v := rows[0]
-		rows = rows[1:]
-		return v, true
-	}
+	return count, nil
 }
 
 // pipeline sends one INSERT a row, all at once and in one transaction.
@@ -223,6 +213,7 @@ func (b *batch) pipeline(ctx context.Context, q Querier, rows []reflect.Value) (
 		queued.Queue(sql, args...)
 	}
 	results := q.SendBatch(ctx, &queued)
+	defer func() { _ = results.Close() }() // if reading what is returned panics
 	var count int64
 	for i := range rows {
 		n, err := b.result(results)
@@ -253,7 +244,13 @@ func (b *batch) result(results pgx.BatchResults) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = b.collect(rows)
+	return b.returned(rows)
+}
+
+// returned reads what a statement returns.
+func (b *batch) returned(rows pgx.Rows) (int64, error) {
+	defer rows.Close() // if that panics
+	err := b.collect(rows)
 	rows.Close()
 	if rowsErr := rows.Err(); rowsErr != nil {
 		return 0, rowsErr
@@ -310,14 +307,7 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 		if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, stage, true) }); err != nil {
 			return err
 		}
-		source := "select " + b.cast(b.columns) + " from " + stage.Sanitize()
-		if b.conflict == "update" {
-			// NULL is equal to nothing, for a unique constraint.
-			distinct := b.cast(b.keys) + ", case when num_nulls(" + quoteList(b.keys) + ") > 0 then pgpool_row end"
-			source = "select " + b.cast(b.columns) + " from (select distinct on (" + distinct + ") * from " + stage.Sanitize() +
-				" order by " + distinct + ", pgpool_row desc) s"
-		}
-		sql := b.insertSQL(source + " order by pgpool_row")
+		sql := b.insertSQL("select " + b.cast(b.columns) + " from " + b.source(stage) + " order by pgpool_row")
 		if b.collect == nil {
 			tag, err := tx.Exec(ctx, sql)
 			count = tag.RowsAffected()
@@ -327,10 +317,8 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 		if err != nil {
 			return err
 		}
-		err = b.collect(rows)
-		rows.Close()
-		count = rows.CommandTag().RowsAffected()
-		return errors.Join(rows.Err(), err)
+		count, err = b.returned(rows)
+		return err
 	})
 	if err != nil {
 		return 0, b.explain(err, -1)
@@ -338,14 +326,16 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 	return count, nil
 }
 
-// explain finds row and column in an error of the server.
+// explain finds row and column in an error of the server. What was explained
+// before stays as it is.
 func (b *batch) explain(err error, row int) error {
-	if _, ok := errors.AsType[*RowError](err); ok {
+	const op = "pgpool: batch insert: "
+	if _, ok := errors.AsType[*RowError](err); ok || strings.HasPrefix(err.Error(), op) {
 		return err
 	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return fmt.Errorf("pgpool: batch insert: %w", err)
+		return fmt.Errorf(op+"%w", err)
 	}
 	column := pgErr.ColumnName
 	if at, name := whereOf(pgErr.Where); at > 0 {
@@ -355,7 +345,7 @@ func (b *batch) explain(err error, row int) error {
 		}
 	}
 	if row < 0 || !aboutData(pgErr.Code) {
-		return fmt.Errorf("pgpool: batch insert: %w", err)
+		return fmt.Errorf(op+"%w", err)
 	}
 	return &RowError{Row: row, Column: column, Err: err}
 }

@@ -14,7 +14,8 @@ func OnConflictDoNothing(columns ...string) BatchOption {
 
 // OnConflictUpdate updates existing rows with the same values in these columns,
 // over which a unique constraint must exist: all other columns of the batch are
-// set. Of several rows with the same key in a batch the last one counts.
+// set. Of several rows with the same key in a batch the last one counts; with a
+// key that is not a column of the batch, many rows may not have the same one.
 func OnConflictUpdate(keys ...string) BatchOption {
 	return func(b *batch) { b.conflict, b.keys = "update", keys }
 }
@@ -37,7 +38,8 @@ func Returning(columns ...string) BatchOption {
 // sent is not yet committed.
 func WithProgress(f func(done, total int)) BatchOption { return func(b *batch) { b.progress = f } }
 
-// A RowError is a row that could not be inserted. Nothing was.
+// A RowError is a row that could not be inserted. Nothing was. Of rows that go by a
+// temporary table (see BatchInsert) the server does not tell which one it refused.
 type RowError struct {
 	Row    int    // its index, from 0
 	Column string // the column at fault, "" if unknown

@@ -32,28 +32,35 @@ func (n *node) sendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 		return pgx.FailedBatchResults(&pgx.Batch{}, errBatchTx)
 	}
 	return &batchResults{BatchResults: results, end: func(err error) error {
+		defer conn.Release()
 		if err = wireOf(conn.Conn()).explain(ctx, err); err == nil {
 			n.noteWrite(ctx, conn.Conn())
 		}
-		conn.Release()
 		return err
 	}}
 }
 
 // copyFrom copies on a connection of its own.
 func (n *node) copyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
+	if rows == nil {
+		return 0, errNilSource
+	}
 	conn, err := n.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Release()
-	count, err := conn.Conn().CopyFrom(ctx, table, columns, rows)
-	if err != nil {
-		return count, wireOf(conn.Conn()).explain(ctx, err)
+	w := wireOf(conn.Conn())
+	source := &copySource{CopyFromSource: rows, wire: w}
+	count, err := conn.Conn().CopyFrom(ctx, table, columns, source)
+	if err := source.outcome(w.explain(ctx, err)); err != nil {
+		return count, err
 	}
 	n.noteWrite(ctx, conn.Conn())
 	return count, nil
 }
+
+var errBatchCut = errors.New("pgpool: the reading of a batch was cut short")
 
 // batchResults are results that give something back when they are closed.
 type batchResults struct {
@@ -65,12 +72,17 @@ type batchResults struct {
 }
 
 // Close implements pgx.BatchResults.
-func (b *batchResults) Close() error {
-	err := b.BatchResults.Close()
-	if b.closed.CompareAndSwap(false, true) {
-		b.err = b.end(err)
+func (b *batchResults) Close() (err error) {
+	if !b.closed.CompareAndSwap(false, true) {
+		return b.err // the connection is somebody else's by now
 	}
-	return b.err
+	err = errBatchCut
+	defer func() { // after a panic too: pgx calls the functions of queued statements
+		b.err = b.end(err)
+		err = b.err
+	}()
+	err = b.BatchResults.Close()
+	return err
 }
 
 // Query implements pgx.BatchResults.

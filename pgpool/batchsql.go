@@ -84,3 +84,33 @@ func quoteList(names []string) string {
 	}
 	return strings.Join(list, ", ")
 }
+
+// source is the temporary table, without rows whose key comes again.
+func (b *batch) source(stage pgx.Identifier) string {
+	if b.conflict != "update" || slices.ContainsFunc(b.keys, func(key string) bool { return !slices.Contains(b.columns, key) }) {
+		return stage.Sanitize() // of a default nobody knows whether it is the same in each row
+	}
+	// NULL is equal to nothing, for most unique constraints.
+	unequal := "num_nulls(" + quoteList(b.keys) + ") > 0 and not " + b.nullsNotDistinct()
+	distinct := b.cast(b.keys) + ", pgpool_null"
+	return "(select distinct on (" + distinct + ") * from (select *, case when " + unequal + " then pgpool_row end as pgpool_null from " +
+		stage.Sanitize() + ") s order by " + distinct + ", pgpool_row desc) s"
+}
+
+// nullsNotDistinct asks whether the unique index over the keys takes NULLs for
+// equal. PostgreSQL before 15 has neither that nor the column.
+func (b *batch) nullsNotDistinct() string {
+	keys := slices.Sorted(slices.Values(b.keys))
+	for i := range keys {
+		keys[i] = literal(keys[i])
+	}
+	return `exists (select from pg_index i where i.indrelid = ` + literal(b.table.Sanitize()) + `::regclass
+		and i.indisunique and (to_jsonb(i)->>'indnullsnotdistinct')::boolean
+		and (select array_agg(a.attname::text order by a.attname::text collate "C") from pg_attribute a
+			where a.attrelid = i.indrelid and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = array[` + strings.Join(slices.Compact(keys), ", ") + `])`
+}
+
+// literal writes a string so that no setting of the server changes what it means.
+func literal(s string) string {
+	return "E'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(s) + "'"
+}

@@ -32,6 +32,12 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 	case ctx.Err() != nil:
 		t.rollback(ctx)
 		return nil, fmt.Errorf("pgpool: commit: %w", ended(ctx))
+	case t.doomed.Load():
+		t.rollback(ctx)
+		return t.verdict(nil), fmt.Errorf("pgpool: commit: a nested transaction failed and could not be undone: %w", pgx.ErrTxCommitRollback)
+	case t.c.PgConn().TxStatus() == 'I' && t.verdict(nil) == nil:
+		t.rollback(ctx)
+		return nil, fmt.Errorf("pgpool: commit: the transaction is no longer open, as after a statement that is COMMIT or ROLLBACK; what ran before that may stand: %w", ErrTxManaged)
 	case t.c.PgConn().TxStatus() != 'T': // fn hid the error of a statement
 		t.rollback(ctx)
 		return t.verdict(nil), fmt.Errorf("pgpool: commit: an earlier statement failed: %w", pgx.ErrTxCommitRollback)

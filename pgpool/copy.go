@@ -1,14 +1,15 @@
 package pgpool
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,10 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	if err != nil {
 		return 0, err
 	}
-	if !numbered && len(b.asText) > 0 {
-		return 0, errAsText
+	if !numbered {
+		if view, err := isView(ctx, c, table); err != nil || view || len(b.asText) > 0 {
+			return 0, cmp.Or(err, errStaged)
+		}
 	}
 	r := &copyReader{batch: b, numbered: numbered}
 	for i, f := range b.fields {
@@ -46,8 +49,11 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	}
 	tag, err := c.PgConn().CopyFrom(ctx, r, "copy "+table.Sanitize()+" ("+columns+") from stdin binary")
 	r.close()
-	if r.panicked != nil {
+	switch {
+	case r.panicked != nil:
 		panic(r.panicked)
+	case r.exited:
+		runtime.Goexit()
 	}
 	if r.err != nil {
 		return 0, r.err // what the server says is only its consequence
@@ -61,30 +67,44 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	return tag.RowsAffected(), nil
 }
 
-// errAsText says that a column has to go by the temporary table. Nothing was
+// errStaged says that the rows have to go by the temporary table. Nothing was
 // read or sent.
-var errAsText = errors.New("pgpool: batch insert: a column is copied as text")
+var errStaged = errors.New("pgpool: batch insert: a column is copied as text, or the table is a view")
+
+// isView reports whether a table is a view, into which there is no COPY.
+func isView(ctx context.Context, c *pgx.Conn, table pgx.Identifier) (bool, error) {
+	values, err := askOne(ctx, c, "select relkind = 'v' from pg_class where oid = "+literal(table.Sanitize())+"::regclass")
+	if err != nil {
+		return false, fmt.Errorf("pgpool: batch insert: kind of the table: %w", err)
+	}
+	return values[0] == "t", nil
+}
 
 // describe finds the types of the columns of a table, and adds to asText those
 // that cannot be sent in the binary format of COPY: types that pgx does not
 // know, such as citext and money, and Go strings for types other than text,
 // which are the server's to read.
+//
+// It asks by an INSERT that is not executed, so that the server refuses here
+// what it refuses for few rows. COPY would write into GENERATED ALWAYS AS
+// IDENTITY.
 func (b *batch) describe(ctx context.Context, c *pgx.Conn, table pgx.Identifier) (oids []uint32, err error) {
-	described, err := c.Prepare(ctx, "", "select "+b.columnList()+" from "+table.Sanitize())
+	described, err := c.Prepare(ctx, "", "insert into "+table.Sanitize()+" ("+b.columnList()+") "+b.placeholders())
 	if err != nil {
 		return nil, b.explain(err, -1)
 	}
+	oids = described.ParamOIDs
 	for i, f := range b.fields {
-		d := described.Fields[i]
-		oids = append(oids, d.DataTypeOID)
-		err := loadType(ctx, c, d.DataTypeOID)
+		err := loadType(ctx, c, oids[i])
 		if err != nil && (c.IsClosed() || ctx.Err() != nil) {
 			return nil, fmt.Errorf("pgpool: batch insert: type of column %q: %w", f.column, err)
 		}
-		if err == nil && !isString(f.typ) || err == nil && c.TypeMap().PlanEncode(d.DataTypeOID, pgx.BinaryFormatCode, "") != nil {
+		if err == nil && !isString(f.typ) || err == nil && c.TypeMap().PlanEncode(oids[i], pgx.BinaryFormatCode, "") != nil {
 			continue
 		}
-		values, err := askOne(ctx, c, fmt.Sprintf("select format_type(%d, %d)", d.DataTypeOID, d.TypeModifier))
+		// Without length or precision: a cast to those cuts off what does not
+		// fit, where an assignment refuses it.
+		values, err := askOne(ctx, c, fmt.Sprintf("select format_type(%d, -1)", oids[i]))
 		if err != nil {
 			return nil, fmt.Errorf("pgpool: batch insert: type of column %q: %w", f.column, err)
 		}
@@ -119,28 +139,40 @@ type copyReader struct {
 	closed   atomic.Bool
 	err      error
 	panicked any
+	exited   bool
 }
 
 func (r *copyReader) start() {
 	r.buf = append(r.buf, "PGCOPY\n\377\r\n\000\000\000\000\000\000\000\000\000"...)
 }
 
-var errSourcePanicked = errors.New("pgpool: batch insert: the source of the rows panicked")
+var errSourceCut = errors.New("pgpool: the source of the rows panicked or ended its goroutine")
 
 // Read implements io.Reader. It runs on a goroutine of pgx, on which a panic
-// would end the process: it is brought to the caller's.
+// would end the process and runtime.Goexit would leave pgx waiting for ever. So
+// the rows are asked for on another one, and both are brought to the caller's.
 func (r *copyReader) Read(p []byte) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed.Load() {
 		return 0, io.ErrClosedPipe
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			r.panicked = v
-			err = errSourcePanicked
-		}
+	done, returned := make(chan struct{}), false
+	go func() {
+		defer close(done)
+		defer func() { r.panicked = recover() }()
+		n, err = r.fill(p)
+		returned = true
 	}()
+	if <-done; !returned {
+		r.exited = r.panicked == nil
+		return 0, errSourceCut
+	}
+	return n, err
+}
+
+// fill encodes as many rows as p has room for.
+func (r *copyReader) fill(p []byte) (n int, err error) {
 	if r.pos == len(r.buf) {
 		r.buf, r.pos = r.buf[:0], 0
 	}
@@ -220,37 +252,6 @@ func (r *copyReader) tell() {
 	}
 }
 
-func sliceSource[T any](rows []T) (next func() (reflect.Value, bool), stop func()) {
-	v := reflect.ValueOf(rows)
-	i := 0
-	return func() (reflect.Value, bool) {
-		if i == len(rows) {
-			return reflect.Value{}, false
-		}
-		row := v.Index(i)
-		i++
-		if row.Kind() == reflect.Pointer {
-			row = row.Elem()
-		}
-		return row, true
-	}, func() {}
-}
-
-func seqSource[T any](rows iter.Seq[T]) (next func() (reflect.Value, bool), stop func()) {
-	pull, stop := iter.Pull(rows)
-	return func() (reflect.Value, bool) {
-		row, ok := pull()
-		if !ok {
-			return reflect.Value{}, false
-		}
-		v := reflect.ValueOf(&row).Elem()
-		if v.Kind() == reflect.Pointer {
-			v = v.Elem()
-		}
-		return v, true
-	}, stop
-}
-
 // onConn runs f with the connection under a Querier.
 func (b *batch) onConn(ctx context.Context, q Querier, f func(context.Context, *pgx.Conn) (int64, error)) (int64, error) {
 	switch q := q.(type) {
@@ -295,11 +296,15 @@ func claimed(ctx context.Context, q Querier) bool {
 	}
 }
 
+var errCannotBegin = errors.New("cannot begin a transaction")
+
 // inTx runs f in a transaction of q, which may be one.
 func inTx(ctx context.Context, q Querier, f func(context.Context, Querier) error) error {
 	switch q := q.(type) {
 	case *Pool:
 		return q.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return f(ctx, tx) }, MaxAttempts(1))
+	case replicas:
+		return inTx(ctx, q.pool, f) // it writes
 	case pgx.Tx:
 		return f(ctx, q)
 	case interface {
@@ -307,7 +312,7 @@ func inTx(ctx context.Context, q Querier, f func(context.Context, Querier) error
 	}:
 		return pgx.BeginFunc(ctx, q, func(tx pgx.Tx) error { return f(ctx, tx) })
 	default:
-		return fmt.Errorf("pgpool: batch insert: a %T cannot begin a transaction", q)
+		return fmt.Errorf("pgpool: batch insert: a %T %w", q, errCannotBegin)
 	}
 }
 

@@ -54,7 +54,9 @@ var (
 	ErrTxBusy = errors.New("pgpool: transaction is busy")
 
 	// ErrTxManaged: Commit or Rollback was called on a transaction that
-	// Transaction ends by itself. Return an error to roll back.
+	// Transaction ends by itself. Return an error to roll back. Transaction
+	// returns it if a statement ended the transaction: a COMMIT among its SQL,
+	// or a ROLLBACK. What ran before may then stand.
 	ErrTxManaged = errors.New("pgpool: the transaction is ended by Transaction")
 )
 

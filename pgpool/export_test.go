@@ -33,3 +33,11 @@ func (p *Pool) FindOutcome(ctx context.Context, xid, epoch, ledger, id string) (
 
 // NewLedgerID names a transaction in a ledger.
 func NewLedgerID() string { return newLedgerID() }
+
+// ReplicaReads returns how many reads the replicas are busy with.
+func (p *Pool) ReplicaReads() (n int64) {
+	for _, r := range p.replicas {
+		n += r.replica.inFlight.Load()
+	}
+	return n
+}

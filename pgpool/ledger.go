@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,9 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+var errNoTable = errors.New("the name of the table is empty")
+
 // CreateLedger makes a table for the option Ledger, if it does not exist. The
 // name may have a schema: "infra.ledger".
 func CreateLedger(ctx context.Context, q Querier, table string) error {
+	if table == "" {
+		return fmt.Errorf("pgpool: create ledger: %w", errNoTable)
+	}
 	_, err := q.Exec(ctx, "create table if not exists "+quoteTable(table)+
 		" (id uuid primary key, fenced boolean not null default false, at timestamptz not null default now())")
 	if err != nil {
@@ -25,6 +31,9 @@ func CreateLedger(ctx context.Context, q Querier, table string) error {
 // returns how many they were. An hour is plenty: a row is needed only while the
 // outcome of its transaction is being looked for, which takes 30 s at most.
 func PruneLedger(ctx context.Context, q Querier, table string, olderThan time.Duration) (int64, error) {
+	if table == "" {
+		return 0, fmt.Errorf("pgpool: prune ledger: %w", errNoTable)
+	}
 	tag, err := q.Exec(ctx, "delete from "+quoteTable(table)+" where at < now() - make_interval(secs => $1)", olderThan.Seconds())
 	if err != nil {
 		return 0, fmt.Errorf("pgpool: prune ledger: %w", err)
@@ -70,20 +79,35 @@ func newLedgerID() string {
 func quoteTable(name string) string { return tableOf(name).Sanitize() }
 
 // tableOf splits a table name at its dot. A name that has dots of its own can
-// be given in double quotes.
+// be given in double quotes, and a double quote in those as two.
 func tableOf(name string) pgx.Identifier {
 	var parts pgx.Identifier
 	for name != "" {
-		if rest, ok := strings.CutPrefix(name, `"`); ok {
-			if part, after, ok := strings.Cut(rest, `"`); ok {
-				parts = append(parts, part)
-				name = strings.TrimPrefix(after, ".")
-				continue
-			}
+		if part, after, ok := cutQuoted(name); ok {
+			parts = append(parts, part)
+			name = strings.TrimPrefix(after, ".")
+			continue
 		}
 		part, after, _ := strings.Cut(name, ".")
 		parts = append(parts, part)
 		name = after
 	}
 	return parts
+}
+
+// cutQuoted cuts off a part in double quotes.
+func cutQuoted(name string) (part, after string, ok bool) {
+	rest, ok := strings.CutPrefix(name, `"`)
+	for ok {
+		var piece string
+		if piece, rest, ok = strings.Cut(rest, `"`); !ok {
+			break
+		}
+		part += piece
+		if !strings.HasPrefix(rest, `"`) {
+			return part, rest, true
+		}
+		part, rest = part+`"`, rest[1:]
+	}
+	return "", "", false
 }

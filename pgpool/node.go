@@ -136,14 +136,15 @@ func (n *node) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 		cfg.DefaultQueryExecMode = mode.execMode()
 	}
 	if f := n.pool.opts.password; f != nil {
-		password, err := f(ctx)
-		if err != nil {
+		if err := shielded("the function of WithPassword", func() (err error) {
+			cfg.Password, err = f(ctx)
+			return err
+		}); err != nil {
 			return fmt.Errorf("pgpool: password: %w", err)
 		}
-		cfg.Password = password
 	}
 	if f := n.pool.opts.beforeConn; f != nil {
-		if err := f(ctx, cfg); err != nil {
+		if err := shielded("the function of WithBeforeConnect", func() error { return f(ctx, cfg) }); err != nil {
 			return err
 		}
 	}
@@ -193,7 +194,8 @@ func (n *node) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	if f := n.pool.opts.afterConn; f != nil {
-		if err := f(ctx, conn); err != nil {
+		if err := shielded("the function of WithAfterConnect", func() error { return f(ctx, conn) }); err != nil {
+			n.connectFailed(err) // who waits for a connection is told
 			return err
 		}
 	}

@@ -50,21 +50,22 @@ func WithLogger(l *slog.Logger) Option {
 func WithTracer(t pgx.QueryTracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithPassword asks f for the password of each new connection: for tokens that
-// expire, such as those of a cloud's IAM. An error fails the connection
-// attempt. Replicas use it too.
+// expire, such as those of a cloud's IAM. An error or a panic fails the
+// connection attempt. Replicas use it too.
 func WithPassword(f func(ctx context.Context) (string, error)) Option {
 	return func(o *options) { o.password = f }
 }
 
 // WithBeforeConnect lets f change the settings of each new connection, such as
-// its TLS or its dialer, last before it is made. An error fails the attempt.
+// its TLS or its dialer, last before it is made. An error or a panic fails the
+// attempt.
 func WithBeforeConnect(f func(ctx context.Context, cfg *pgx.ConnConfig) error) Option {
 	return func(o *options) { o.beforeConn = f }
 }
 
 // WithAfterConnect runs f on each new connection, to register types for
 // example. Behind a transaction pooler it must not change the session. An
-// error fails the connection.
+// error or a panic fails the connection.
 func WithAfterConnect(f func(ctx context.Context, conn *pgx.Conn) error) Option {
 	return func(o *options) { o.afterConn = f }
 }
@@ -76,6 +77,7 @@ func WithLeakDetection(after time.Duration) Option { return func(o *options) { o
 
 // WithSlowQuery calls f for each statement that took longer than
 // Config.SlowQuery, and when one that still runs passes that limit, in
-// addition to the log. f runs on the caller's goroutine or the pool's own and
-// must return quickly.
+// addition to the log. f runs on the caller's goroutine, where a panic goes on
+// to the caller, or for one that still runs on the pool's own, where a panic is
+// logged. It must return quickly.
 func WithSlowQuery(f func(SlowQuery)) Option { return func(o *options) { o.onSlowQuery = f } }

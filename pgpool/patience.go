@@ -18,6 +18,7 @@ type patience struct {
 	node *node
 	// repeatable: see acquireFor.
 	repeatable bool
+	shown      bool // the host's tracer was given a context made of it, and may keep that
 	looks      atomic.Int32
 	done       chan struct{}
 
@@ -33,7 +34,7 @@ var patiences = sync.Pool{New: func() any { return &patience{done: make(chan str
 
 func newPatience(ctx context.Context, n *node, repeatable bool) *patience {
 	p := patiences.Get().(*patience) // the pool holds nothing else
-	p.Context, p.node, p.repeatable = ctx, n, repeatable
+	p.Context, p.node, p.repeatable, p.shown = ctx, n, repeatable, false
 	p.looks.Store(0)
 	return p
 }
@@ -72,11 +73,35 @@ func (p *patience) end() (waited time.Duration, looks int32) {
 		p.node.waiting.leave(p)
 		waited = time.Duration(clock() - p.since)
 	}
-	if looks <= 2 && p.Err() == nil {
+	if looks <= 2 && !p.shown && p.Err() == nil {
 		p.Context, p.node = nil, nil
 		patiences.Put(p)
 	}
 	return waited, looks
+}
+
+// acquiring is the context of an acquire that the host traces: it ends with our
+// patience and has the values of the host's tracer, which gets the caller's own
+// context to make its own from. The patience will be another caller's.
+type acquiring struct {
+	*patience
+
+	traced context.Context //nolint:containedctx // for as long as the acquire
+}
+
+// Value implements context.Context.
+func (a acquiring) Value(key any) any { return a.traced.Value(key) }
+
+// patienceOf returns the patience of an acquire, or nil if it is not ours.
+func patienceOf(ctx context.Context) *patience {
+	switch ctx := ctx.(type) {
+	case *patience:
+		return ctx
+	case acquiring:
+		return ctx.patience
+	default:
+		return nil
+	}
 }
 
 // A waitingRoom holds the acquires of a node that wait; see lookOut.

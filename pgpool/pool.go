@@ -270,7 +270,8 @@ func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 }
 
 // CopyFrom copies rows into a table, all or none. BatchInsert is more
-// convenient and faster. It is not repeated.
+// convenient and faster. It is not repeated. A panic of rows goes on to the caller,
+// and their error is in the one that is returned.
 func (p *Pool) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
 	if t := txFrom(ctx, p); t != nil {
 		return t.CopyFrom(ctx, table, columns, rows)

@@ -122,6 +122,7 @@ func (r *run) open(ctx context.Context) (rows pgx.Rows, err error) {
 // tells to call open once more; otherwise err is the outcome. consumed says
 // that the caller has seen rows, and so cannot begin anew.
 func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bool, err error) {
+	defer r.release() // after a panic too: the hooks of the host run here
 	rows.Close()
 	c, w := r.conn.Conn(), r.wire
 	if err = rows.Err(); err != nil && !consumed && r.attempt < r.node.maxReplays() {
@@ -143,10 +144,7 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 		if endReadOnly(context.WithoutCancel(ctx), c) && err == nil {
 			err = r.first // it writes, and may have done so
 		}
-		w.readOnly = false
 	}
-	r.conn.Release()
-	r.conn = nil
 	if again {
 		r.attempt++
 		r.node.retried.Add(1)
@@ -162,6 +160,15 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 		}
 	}
 	return false, err
+}
+
+func (r *run) release() {
+	if r.wire.readOnly {
+		r.wire.prefix.reset()
+		r.wire.readOnly = false
+	}
+	r.conn.Release()
+	r.conn = nil
 }
 
 // endReadOnly ends the transaction of a repetition. It reports whether that wrote
@@ -235,7 +242,7 @@ func (n *node) query(ctx context.Context, sql string, args []any) (*poolRows, er
 		}
 		// The first row, or the error instead, arrives with the reply to the
 		// query. As long as the caller has seen nothing, it can be repeated.
-		if p.more = rows.Next(); p.more || rows.Err() == nil {
+		if p.prime(rows); p.more || rows.Err() == nil {
 			p.Rows, p.primed = rows, true
 			if !p.more {
 				p.fields = slices.Clone(rows.FieldDescriptions()) // pgx uses its own again
@@ -248,6 +255,19 @@ func (n *node) query(ctx context.Context, sql string, args []any) (*poolRows, er
 			return p, err
 		}
 	}
+}
+
+// prime looks for the first row. If that panics, as the hooks of the host may, the
+// run ends here.
+func (r *poolRows) prime(rows pgx.Rows) {
+	returned := false
+	defer func() {
+		if !returned {
+			_, _ = r.run.close(r.ctx, rows, true)
+		}
+	}()
+	r.more = rows.Next()
+	returned = true
 }
 
 // poolRows are open rows of a pool's query. The connection goes back when they

@@ -42,8 +42,10 @@ func (r replicas) Exec(ctx context.Context, sql string, args ...any) (pgconn.Com
 	if n == nil {
 		return r.pool.Exec(ctx, sql, args...)
 	}
-	tag, err := n.exec(ctx, sql, args)
-	done()
+	tag, err := func() (pgconn.CommandTag, error) {
+		defer done()
+		return n.exec(ctx, sql, args)
+	}()
 	if n.gaveUp(ctx, err) {
 		return r.pool.Exec(ctx, sql, args...)
 	}
@@ -56,8 +58,10 @@ func (r replicas) Query(ctx context.Context, sql string, args ...any) (pgx.Rows,
 	if n == nil {
 		return r.pool.Query(ctx, sql, args...)
 	}
-	rows, err := n.query(ctx, sql, args)
-	done()
+	rows, err := func() (*poolRows, error) {
+		defer done()
+		return n.query(ctx, sql, args)
+	}()
 	if n.gaveUp(ctx, err) {
 		return r.pool.Query(ctx, sql, args...)
 	}
@@ -90,8 +94,10 @@ func (r replicas) read(ctx context.Context, sql string, args []any, each func(pg
 	if n == nil {
 		return r.pool.read(ctx, sql, args, each)
 	}
-	err := n.read(ctx, sql, args, each)
-	done()
+	err := func() error {
+		defer done() // each may panic
+		return n.read(ctx, sql, args, each)
+	}()
 	if n.gaveUp(ctx, err) {
 		return r.pool.read(ctx, sql, args, each)
 	}

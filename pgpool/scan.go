@@ -81,6 +81,7 @@ func readFrom(ctx context.Context, q Querier, sql string, args []any, each func(
 	if err != nil {
 		return err
 	}
+	defer rows.Close() // if each panics
 	err = each(rows)
 	rows.Close()
 	if rowsErr := rows.Err(); rowsErr != nil {

@@ -31,8 +31,16 @@ func (n *node) slowQuery(q SlowQuery) {
 		attrs = append(attrs, "code", Code(q.Err))
 	}
 	n.pool.opts.logger.Warn(msg, attrs...) //nolint:sloglint // one of two constants
-	if f := n.pool.opts.onSlowQuery; f != nil {
+	f := n.pool.opts.onSlowQuery
+	switch {
+	case f == nil:
+	case !q.Running:
 		f(q)
+	default: // on the watchdog's goroutine
+		err := shielded("the function of WithSlowQuery", func() error { f(q); return nil })
+		if err != nil {
+			n.pool.opts.logger.Error("hook failed", "node", n.name, "error", err)
+		}
 	}
 }
 

@@ -134,10 +134,14 @@ func (o *observer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEnd
 
 // TraceAcquireStart implements pgxpool.AcquireTracer.
 func (o *observer) TraceAcquireStart(ctx context.Context, p *pgxpool.Pool, data pgxpool.TraceAcquireStartData) context.Context {
-	if o.acq != nil {
-		ctx = o.acq.TraceAcquireStart(ctx, p, data)
+	if o.acq == nil {
+		return ctx
 	}
-	return ctx
+	own, ok := ctx.(*patience)
+	if !ok {
+		return o.acq.TraceAcquireStart(ctx, p, data)
+	}
+	return acquiring{own, o.acq.TraceAcquireStart(own.Context, p, data)}
 }
 
 // TraceAcquireEnd implements pgxpool.AcquireTracer.
@@ -152,6 +156,9 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, p *pgxpool.Pool, data pg
 		w.usage.mu.Unlock()
 	}
 	if o.acq != nil {
+		if a, ok := ctx.(acquiring); ok {
+			ctx = a.traced
+		}
 		o.acq.TraceAcquireEnd(ctx, p, data)
 	}
 }

@@ -36,7 +36,9 @@ const DefaultMaxAttempts = 10
 // The context that fn gets carries the transaction: calls of the pool's
 // methods with it, and Transaction itself, join it. A nested Transaction is a
 // savepoint; of its options only MaxAttempts has a meaning there, and is
-// ignored. fn must use tx, or that context, for one thing at a time (ErrTxBusy).
+// ignored. If it fails and cannot be rolled back, because its rows are still open
+// or a goroutine of fn is still at it, the outer one is rolled back too. fn must
+// use tx, or that context, for one thing at a time (ErrTxBusy).
 // Outside takes the transaction out of a context.
 func Transaction[T any](ctx context.Context, p *Pool, fn func(ctx context.Context, tx pgx.Tx) (T, error), opts ...TxOption) (T, error) {
 	var value T
@@ -54,7 +56,11 @@ func Transaction[T any](ctx context.Context, p *Pool, fn func(ctx context.Contex
 // InTx is Transaction for a function without a value.
 func (p *Pool) InTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error, opts ...TxOption) error {
 	if t := txFrom(ctx, p); t != nil {
-		if o := applyTxOptions(opts); o.begin != plainBegin || o.ledger != "" || o.claims != nil {
+		o := applyTxOptions(opts)
+		if o.err != nil {
+			return o.err
+		}
+		if o.begin != plainBegin || o.ledger != "" || o.claims != nil {
 			return errNestedOptions
 		}
 		return t.nested(ctx, fn)
@@ -171,20 +177,20 @@ func (t *tx) nested(ctx context.Context, fn func(context.Context, pgx.Tx) error)
 	returned := false
 	defer func() {
 		if !returned {
-			_ = sp.back(ctx)
+			_ = sp.undo(ctx)
 		}
 	}()
 	err = fn(ctx, sp)
 	returned = true
 	if err != nil {
-		if backErr := sp.back(ctx); backErr != nil && !errors.Is(backErr, pgx.ErrTxClosed) {
-			return errors.Join(err, backErr)
+		if undoErr := sp.undo(ctx); undoErr != nil {
+			return errors.Join(err, undoErr)
 		}
 		return err
 	}
-	if err = sp.release(ctx); errors.Is(err, pgx.ErrTxCommitRollback) { // fn hid the error of a statement
-		sp.ended = false
-		_ = sp.back(ctx)
+	if err = sp.release(ctx); err != nil { // fn hid the error of a statement, or is not done with the transaction
+		sp.ended.Store(false)
+		_ = sp.undo(ctx)
 	}
 	return err
 }

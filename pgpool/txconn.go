@@ -33,11 +33,12 @@ type tx struct {
 
 	// Why the transaction cannot stand any more, whatever fn makes of it.
 	lost, conflict, stale bool
+	doomed                atomic.Bool // a nested one that failed could not be undone
 
 	savepoints int
 	hooksMu    sync.Mutex
 	hooks      []func(context.Context)
-	large      *pgx.LargeObjects
+	large      pgx.Tx // see LargeObjects
 }
 
 var _ pgx.Tx = (*tx)(nil)
@@ -101,7 +102,10 @@ func (t *tx) finish() {
 	t.done.Store(true)
 	t.w.prefix.reset()
 	t.w.readOnly = false
-	t.conn.Release()
+	defer t.conn.Release()
+	if t.large != nil {
+		t.endLarge()
+	}
 }
 
 // unsent reports whether nothing of the transaction has left yet.
@@ -194,12 +198,16 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 
 // CopyFrom implements pgx.Tx.
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
+	if rows == nil {
+		return 0, errNilSource
+	}
 	if err := t.enter(); err != nil {
 		return 0, err
 	}
 	defer t.leave()
-	n, err := t.c.CopyFrom(ctx, table, columns, rows)
-	return n, t.note(ctx, err)
+	source := &copySource{CopyFromSource: rows, wire: t.w}
+	n, err := t.c.CopyFrom(ctx, table, columns, source)
+	return n, source.outcome(t.note(ctx, err))
 }
 
 // Prepare implements pgx.Tx.
@@ -213,30 +221,38 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 	return sd, t.note(ctx, err)
 }
 
-// LargeObjects implements pgx.Tx. The first call takes a round trip: only pgx
-// itself can make a pgx.LargeObjects, from a transaction that it began.
+// LargeObjects implements pgx.Tx. The first call takes a round trip, and so does
+// the end of the transaction: only pgx itself can make a pgx.LargeObjects, from a
+// transaction that it began.
 func (t *tx) LargeObjects() pgx.LargeObjects {
-	if t.large == nil {
-		if t.enter() == nil {
-			inner, err := t.c.BeginTx(context.Background(), pgx.TxOptions{BeginQuery: "select"})
-			t.leave()
-			if err == nil {
-				large := inner.LargeObjects()
-				t.large = &large
-			}
-		}
-		if t.large == nil {
-			large := pgx.FailedBatchResults(beginBatch(), pgx.ErrTxClosed).Tx().LargeObjects()
-			return large
+	if t.large == nil && t.enter() == nil {
+		inner, err := t.c.BeginTx(context.Background(), pgx.TxOptions{BeginQuery: "select", CommitQuery: "select"})
+		t.leave()
+		if err == nil {
+			t.large = inner
 		}
 	}
-	return *t.large
+	if t.large == nil {
+		return closedLargeObjects()
+	}
+	return t.large.LargeObjects()
 }
 
-func beginBatch() *pgx.Batch {
+// endLarge ends pgx's idea of the transaction: who kept its LargeObjects would
+// otherwise use a connection that is somebody else's by then.
+func (t *tx) endLarge() {
+	if t.c.PgConn().TxStatus() != 'I' || t.c.IsClosed() {
+		return // the pool does not keep such a connection
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = t.large.Commit(ctx) // closed in any case
+}
+
+func closedLargeObjects() pgx.LargeObjects {
 	b := &pgx.Batch{}
 	b.BeginTx(pgx.TxOptions{})
-	return b
+	return pgx.FailedBatchResults(b, pgx.ErrTxClosed).Tx().LargeObjects()
 }
 
 // Conn implements pgx.Tx. What runs on the connection directly is part of the

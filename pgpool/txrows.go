@@ -31,16 +31,16 @@ func (r *txRows) Next() bool {
 
 // Scan implements pgx.Rows.
 func (r *txRows) Scan(dest ...any) error {
-	if r.Rows == nil {
-		return r.err
+	if r.closed {
+		return r.failed()
 	}
 	return r.Rows.Scan(dest...)
 }
 
 // Values implements pgx.Rows.
 func (r *txRows) Values() ([]any, error) {
-	if r.Rows == nil {
-		return nil, r.err
+	if r.closed {
+		return nil, r.failed()
 	}
 	return r.Rows.Values()
 }
@@ -59,9 +59,9 @@ func (r *txRows) Close() {
 		return
 	}
 	r.closed = true
+	defer r.tx.leave() // after a panic too: the hooks of the host run here
 	r.Rows.Close()
 	r.err = r.tx.note(r.ctx, r.Rows.Err())
-	r.tx.leave()
 }
 
 // CommandTag implements pgx.Rows.
@@ -78,4 +78,28 @@ func (r *txRows) FieldDescriptions() []pgconn.FieldDescription {
 		return nil
 	}
 	return r.Rows.FieldDescriptions()
+}
+
+// RawValues implements pgx.Rows.
+func (r *txRows) RawValues() [][]byte {
+	if r.closed {
+		return nil
+	}
+	return r.Rows.RawValues()
+}
+
+// Conn implements pgx.Rows.
+func (r *txRows) Conn() *pgx.Conn {
+	if r.closed {
+		return nil
+	}
+	return r.Rows.Conn()
+}
+
+// failed is the error of a use after the end.
+func (r *txRows) failed() error {
+	if r.err != nil {
+		return r.err
+	}
+	return errRowsClosed
 }
