@@ -153,7 +153,7 @@ var badEnv = map[string][]struct {
 		{settings{"REDIS_NEAR_BYTES": "-1"}, []string{"REDIS_NEAR_BYTES: must be 1 or more; leave it unset for the default"}},
 		{settings{"REDIS_NEAR_BYTES": "64MB"}, []string{"REDIS_NEAR_BYTES: " + notNumber}},
 		{settings{"REDIS_MAX_VALUE_BYTES": "-1"}, []string{"REDIS_MAX_VALUE_BYTES: must be 1 or more; leave it unset for the default"}},
-		{settings{"REDIS_MAX_REPLY_BYTES": "1024"}, []string{"REDIS_MAX_VALUE_BYTES: must not exceed REDIS_MAX_REPLY_BYTES, or such a value could not be read back"}},
+		{settings{"REDIS_MAX_REPLY_BYTES": "1024", "REDIS_MAX_VALUE_BYTES": "2048"}, []string{"REDIS_MAX_VALUE_BYTES: must not exceed REDIS_MAX_REPLY_BYTES, or such a value could not be read back"}},
 		{settings{"REDIS_MAX_REPLY_BYTES": "9999999999999999999"}, []string{"REDIS_MAX_REPLY_BYTES: " + notNumber}},
 		{settings{"REDIS_ADDRS": "c4n4ry"}, []string{"REDIS_ADDRS: each must be host:port, separated by commas"}},
 		{settings{"REDIS_ADDRS": "a:1,b:0"}, []string{"REDIS_ADDRS: each must be host:port, separated by commas"}},

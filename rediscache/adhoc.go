@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -115,6 +116,16 @@ const maxKeyLen = 64 << 10
 func (c *Cache) unlink(ctx context.Context, keys []string) (int64, error) {
 	if len(keys) == 0 {
 		return 0, nil
+	}
+	if len(keys) > replayBatch { // one command of a million keys takes longer than any may
+		var total int64
+		var errs []error
+		for page := range slices.Chunk(keys, replayBatch) {
+			n, err := c.unlink(ctx, page)
+			total += n
+			errs = append(errs, err)
+		}
+		return total, firstOf(errs)
 	}
 	pipe := c.link.client.Pipeline()
 	var cmds []*redis.IntCmd

@@ -65,7 +65,7 @@ func (c *Cache) ClearPattern(ctx context.Context, pattern string, opts ...ClearO
 	}
 	// Servers without tracking tell nobody; those with have told already.
 	c.publish(context.WithoutCancel(ctx), "")
-	return run.deleted.Load(), opError("clear", err)
+	return run.deleted.Load(), opError("clear", caused(ctx, err))
 }
 
 // clearRun is one ClearPattern on all its nodes.
@@ -104,6 +104,9 @@ func (r *clearRun) node(ctx context.Context, client *redis.Client) error {
 			return nil
 		}
 		page, cursor = scanned.Val()
+		if cursor == 0 {
+			continue // there is no page to wait for
+		}
 		if err := r.pace(ctx, began); err != nil {
 			return err
 		}

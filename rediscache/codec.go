@@ -74,7 +74,7 @@ func Encoding(name string, marshal func(v any) ([]byte, error), unmarshal func(d
 
 // Message makes a codec of functions that work on an interface which pointers
 // to the namespace's values implement, as protobuf's do. The namespace's type
-// is the pointer: Of[*pb.User](…).
+// is the pointer: Of[*pb.User](…). A nil pointer is not stored.
 //
 //	rediscache.Message("protobuf", proto.Marshal, proto.Unmarshal)
 func Message[M any](name string, marshal func(M) ([]byte, error), unmarshal func([]byte, M) error) Codec {
@@ -84,6 +84,9 @@ func Message[M any](name string, marshal func(M) ([]byte, error), unmarshal func
 			m, ok := v.(M)
 			if !ok {
 				return nil, fmt.Errorf("codec %s: %T is not a %v", name, v, reflect.TypeFor[M]())
+			}
+			if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && p.IsNil() {
+				return nil, fmt.Errorf("codec %s: a nil message would come back as an empty one", name)
 			}
 			return marshal(m)
 		},

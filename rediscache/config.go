@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,8 +115,8 @@ type Config struct {
 	// The default is 10 per CPU, at least [DefaultMinPoolSize]. Pipelines may
 	// use up to 10 more, and coherence takes 1.
 	PoolSize int `envconfig:"REDIS_POOL_SIZE"`
-	// MinIdleConns are kept open. The default is [DefaultMinIdleConns];
-	// negative means none.
+	// MinIdleConns are kept open. The default is [DefaultMinIdleConns], or
+	// PoolSize if that is less; negative means none.
 	MinIdleConns int `envconfig:"REDIS_POOL_MIN_IDLE"`
 	// ConnMaxIdleTime closes connections that were idle for longer. The default
 	// is [DefaultConnMaxIdleTime]; negative means never.
@@ -128,7 +129,7 @@ type Config struct {
 	// values kept while Redis is away. The default is [DefaultNearBytes].
 	NearBytes int64 `envconfig:"REDIS_NEAR_BYTES"`
 	// MaxValueBytes is the largest encoded value that is stored. The default is
-	// [DefaultMaxValueBytes].
+	// [DefaultMaxValueBytes], or MaxReplyBytes if that is less.
 	MaxValueBytes int64 `envconfig:"REDIS_MAX_VALUE_BYTES"`
 	// MaxReplyBytes is the largest string that a server may announce before
 	// the connection is dropped instead of memory allocated. The default is
@@ -176,12 +177,12 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	c.DialTimeout = cmp.Or(c.DialTimeout, DefaultDialTimeout)
 	c.PoolSize = cmp.Or(c.PoolSize, defaultPoolSize())
-	c.MinIdleConns = cmp.Or(c.MinIdleConns, DefaultMinIdleConns)
+	c.MinIdleConns = cmp.Or(c.MinIdleConns, min(DefaultMinIdleConns, max(c.PoolSize, 1)))
 	c.ConnMaxIdleTime = cmp.Or(c.ConnMaxIdleTime, DefaultConnMaxIdleTime)
 	c.ConnMaxLifetime = cmp.Or(c.ConnMaxLifetime, DefaultConnMaxLifetime)
 	c.NearBytes = cmp.Or(c.NearBytes, DefaultNearBytes)
-	c.MaxValueBytes = cmp.Or(c.MaxValueBytes, DefaultMaxValueBytes)
 	c.MaxReplyBytes = cmp.Or(c.MaxReplyBytes, DefaultMaxReplyBytes)
+	c.MaxValueBytes = cmp.Or(c.MaxValueBytes, min(DefaultMaxValueBytes, max(c.MaxReplyBytes, 1)))
 	return c
 }
 
@@ -202,6 +203,8 @@ func (c Config) validate() error {
 	}
 	if strings.ContainsAny(c.Host, " /@?#\r\n") {
 		p.Add("REDIS_HOST", "is not a host name; a whole URL belongs into REDIS_URL")
+	} else if _, err := netip.ParseAddr(c.Host); err != nil && strings.ContainsAny(c.Host, "[]:") {
+		p.Add("REDIS_HOST", "is not a host name or an IP address; the port belongs into REDIS_PORT, and brackets only into a URL")
 	}
 	if c.DB < 0 {
 		p.Add("REDIS_DB", "must be 0 or more")

@@ -53,7 +53,11 @@ func TestConfigHidesSecrets(t *testing.T) {
 	t.Parallel()
 	cfg := rediscache.Config{URL: "redis://u:canary1@h:1/0?x=canary2", Password: "canary3", SentinelPassword: "canary4"}
 	var b strings.Builder
-	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "config", cfg)
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	log.Info("x", "config", cfg)
+	for _, url := range []string{"redis://u:1/canary@h:1/0", "redis://u:canary#5@h:1/0", "redis://u:canary?5@h/0", "redis://canary/34@h:1/0"} {
+		log.Info("x", "config", rediscache.Config{URL: url})
+	}
 	for _, shown := range []string{b.String(), fmt.Sprint(cfg), fmt.Sprintf("%+v", cfg), fmt.Sprintf("%#v", cfg), fmt.Sprintf("%v", &cfg)} {
 		if strings.Contains(shown, "canary") {
 			t.Errorf("a secret is shown: %s", shown)
@@ -97,17 +101,44 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
+// TestHostIsNoAddress: the port has a variable of its own.
+func TestHostIsNoAddress(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"localhost:6380", "[::1]", "redis://h", "a b"} {
+		if _, err := rediscache.New(rediscache.Config{Host: host}); err == nil || !strings.Contains(err.Error(), "REDIS_HOST:") {
+			t.Errorf("%q: got %v, want a problem of REDIS_HOST", host, err)
+		}
+	}
+}
+
+// TestDefaultsFollowSettings: a default never contradicts what was set.
+func TestDefaultsFollowSettings(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []rediscache.Config{{PoolSize: 1}, {MaxReplyBytes: 1 << 20}, {Host: "::1"}} {
+		c, err := rediscache.New(cfg)
+		if err != nil {
+			t.Errorf("%v: %v", cfg, err)
+			continue
+		}
+		if got := c.Config(); got.MinIdleConns > got.PoolSize || got.MaxValueBytes > got.MaxReplyBytes {
+			t.Errorf("Config() = %+v", got)
+		}
+		_ = c.Stop(t.Context())
+	}
+}
+
 func TestConfigExcludes(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]rediscache.Config{
-		"REDIS_URL":             {URL: "redis://h", Addrs: []string{"h:1"}},
-		"REDIS_ADDRS":           {Addrs: []string{"h"}},
-		"REDIS_DB":              {Addrs: []string{"h:1"}, DB: 1},
-		"REDIS_CLUSTER":         {Addrs: []string{"h:1"}, MasterName: "m", Cluster: true},
-		"REDIS_POOL_MIN_IDLE":   {PoolSize: 5, MinIdleConns: 6},
-		"REDIS_TLS":             {TLSServerName: "h"},
-		"REDIS_TLS_CA":          {TLS: true, TLSCAFile: "/nonexistent"},
-		"REDIS_HOST":            {Host: "redis://h"},
+		"REDIS_URL":           {URL: "redis://h", Addrs: []string{"h:1"}},
+		"REDIS_ADDRS":         {Addrs: []string{"h"}},
+		"REDIS_DB":            {Addrs: []string{"h:1"}, DB: 1},
+		"REDIS_CLUSTER":       {Addrs: []string{"h:1"}, MasterName: "m", Cluster: true},
+		"REDIS_POOL_MIN_IDLE": {PoolSize: 5, MinIdleConns: 6},
+		"REDIS_TLS":           {TLSServerName: "h"},
+		"REDIS_TLS_CA":        {TLS: true, TLSCAFile: "/nonexistent"},
+		"REDIS_HOST":          {Host: "redis://h"},
+
 		"REDIS_MAX_VALUE_BYTES": {MaxValueBytes: 100, MaxReplyBytes: 10},
 		"REDIS_DIAL_TIMEOUT":    {DialTimeout: -1},
 	} {

@@ -66,8 +66,11 @@ func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.c
 
 // opError wraps the cause of a failed operation once, at the package's border.
 func opError(op string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, redis.ErrClosed) && !errors.Is(err, ErrClosed):
+		return fmt.Errorf("rediscache: %s: %w: %w", op, ErrClosed, err)
 	}
 	if classify(err).away() && !errors.Is(err, ErrUnavailable) {
 		err = &unavailableError{cause: err}
@@ -90,6 +93,7 @@ const (
 	classMoved                 // MOVED, ASK, TRYAGAIN beyond go-redis' own redirects; the command did not run
 	classOOM                   // OOM: the server is full; reads work, this write did not run
 	classBusy                  // the pool is exhausted or the server has too many clients; the command did not run
+	classRefusing              // NOREPLICAS, MISCONF, BUSY: answered, takes no writes, or nothing, for now; the command did not run
 )
 
 // away reports whether the class means that Redis could not be asked.
@@ -114,6 +118,9 @@ func (c class) notRun() bool {
 }
 
 func classify(err error) class {
+	if e, ok := errors.AsType[*endedError](err); ok {
+		err = e.end
+	}
 	switch {
 	case err == nil, errors.Is(err, redis.Nil):
 		return classOK
@@ -121,6 +128,8 @@ func classify(err error) class {
 		return classRefused
 	case errors.Is(err, errCredentials):
 		return classAuth
+	case errors.Is(err, errHook):
+		return classCanceled
 	}
 	if _, ok := errors.AsType[redis.Error](err); ok {
 		return classifyReply(err)
@@ -164,6 +173,11 @@ func classifyReply(err error) class {
 		return classBusy
 	case redis.IsTryAgainError(err):
 		return classMoved
+	}
+	for _, prefix := range []string{"NOREPLICAS", "MISCONF", "BUSY"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return classRefusing
+		}
 	}
 	if _, ok := redis.IsMovedError(err); ok {
 		return classMoved

@@ -76,3 +76,6 @@ func FillAfterDrop[V any](n *Namespace[V], key string, value V) bool {
 	_, stored := n.near.entries.GetIfPresent(key)
 	return stored
 }
+
+// Calls is how many calls are under way.
+func Calls(c *Cache) int64 { return c.lane.calls.Load() }

@@ -20,6 +20,7 @@ const (
 type found[V any] struct {
 	kind    foundKind
 	away    bool // Redis could not be asked
+	buried  bool // a tombstone
 	value   V
 	seal    seal      // what a write-back must still find
 	created time.Time // of the value
@@ -158,6 +159,9 @@ func (n *Namespace[V]) standing(ctx context.Context, e *entry, kept time.Duratio
 	list := make([]*version, 1, 1+len(e.tags))
 	list[0] = n.generation
 	for _, tag := range e.tags {
+		if err := checkTag(tag); err != nil {
+			return versionsOf{}, err
+		}
 		list = append(list, n.tag(tag))
 	}
 	values, err := n.cache.coherence.versions.resolve(ctx, list, true)
@@ -210,6 +214,7 @@ func (n *Namespace[V]) decode(data []byte) found[V] {
 	stale := !f.stale.IsZero() && time.Since(f.stale) >= 0
 	switch {
 	case env.flags&flagTombstone != 0:
+		f.buried = true
 		return f
 	case env.flags&flagNegative != 0:
 		if !stale {

@@ -2,6 +2,8 @@ package rediscache
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -52,7 +54,8 @@ func (h gateHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		began := time.Now()
 		c := &call{Context: ctx, gate: h.gate}
-		if blocking(name) {
+		waits := blocking(cmd)
+		if waits {
 			c.deadline, _ = ctx.Deadline()
 		} else {
 			c.deadline = limit(ctx, began, h.timeout)
@@ -68,7 +71,9 @@ func (h gateHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			err = next(c, cmd)
 			kind = classify(err)
 		}
-		h.gate.failed(kind, err, epoch, time.Since(began))
+		if !waits || kind != classTimeout { // a caller of BLPOP that has waited for long enough says nothing about the server
+			h.gate.failed(kind, err, epoch, time.Since(began))
+		}
 		return err
 	}
 }
@@ -143,11 +148,16 @@ func limit(ctx context.Context, now time.Time, timeout time.Duration) time.Time 
 
 // blocking reports whether a command waits at the server by design, so that
 // only its caller can know for how long.
-func blocking(name string) bool {
-	switch name {
+func blocking(cmd redis.Cmder) bool {
+	switch cmd.Name() {
 	case "blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop",
-		"xread", "xreadgroup", "wait", "waitaof", "monitor", "psync", "sync":
+		"wait", "waitaof", "monitor", "psync", "sync":
 		return true
+	case "xread", "xreadgroup":
+		return slices.ContainsFunc(cmd.Args(), func(arg any) bool {
+			s, _ := arg.(string)
+			return strings.EqualFold(s, "block")
+		})
 	}
 	return false
 }

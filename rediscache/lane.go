@@ -3,6 +3,7 @@ package rediscache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,15 @@ type request struct {
 	err   error
 	done  chan struct{} // gets one value when reply and err are set
 }
+
+// An endedError is that of a call whose context ended before it was answered. The
+// cause may be anything, also what would mean something else coming from Redis.
+type endedError struct{ end, cause error }
+
+func ended(ctx context.Context) error { return &endedError{end: ctx.Err(), cause: context.Cause(ctx)} }
+
+func (e *endedError) Error() string   { return e.cause.Error() }
+func (e *endedError) Unwrap() []error { return []error{e.end, e.cause} }
 
 // An abandonedError is that of a caller that gave up: the write may land
 // later, but before done gets its value.
@@ -143,7 +153,7 @@ func (l *lane) left() {
 func (l *lane) share(ctx context.Context, r *request) ([]byte, error) {
 	err := l.allow()
 	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+		err = ended(ctx)
 	}
 	if err != nil {
 		l.calls.Add(-1)
@@ -161,9 +171,9 @@ func (l *lane) share(ctx context.Context, r *request) ([]byte, error) {
 		case <-r.done:
 		case <-gone: // r goes with its batch
 			if r.value != nil {
-				return nil, &abandonedError{context.Cause(ctx), r.done}
+				return nil, &abandonedError{ended(ctx), r.done}
 			}
-			return nil, context.Cause(ctx)
+			return nil, ended(ctx)
 		}
 	}
 	reply, err := r.reply, r.err
@@ -188,13 +198,8 @@ func (l *lane) dispatchLocked() {
 
 // run carries out a batch.
 func (l *lane) run(batch []*request) {
-	ctx := context.Background() // the client's hook bounds it
 	start := time.Now()
-	if l.cluster {
-		l.pipeline(ctx, batch)
-	} else {
-		l.mget(ctx, batch)
-	}
+	l.carryOut(batch)
 	if batch[0].err == nil { // one that was refused tells nothing of the distance
 		l.pace.Took(time.Since(start))
 	}
@@ -207,6 +212,23 @@ func (l *lane) run(batch []*request) {
 		r.done <- struct{}{}
 	}
 }
+
+// carryOut sets reply and err of each request. A hook of the host may panic.
+func (l *lane) carryOut(batch []*request) {
+	defer func() {
+		if v := recover(); v != nil {
+			fail(batch, fmt.Errorf("%w: panic: %v", errHook, v))
+		}
+	}()
+	ctx := context.Background() // the client's hook bounds it
+	if l.cluster {
+		l.pipeline(ctx, batch)
+	} else {
+		l.mget(ctx, batch)
+	}
+}
+
+var errHook = errors.New("a hook of the Redis client failed")
 
 // pipeline carries out a batch command by command.
 func (l *lane) pipeline(ctx context.Context, batch []*request) {
@@ -246,11 +268,14 @@ func (l *lane) mget(ctx context.Context, batch []*request) {
 		return
 	case reads == len(batch):
 		cmd := redis.NewRawCmd(ctx, args...)
-		if err := l.client.Process(ctx, cmd); err != nil {
+		switch err := l.client.Process(ctx, cmd); {
+		case errors.Is(err, ErrTooLarge):
+			l.oneByOne(ctx, batch)
+		case err != nil:
 			fail(batch, err)
-			return
+		default:
+			l.scatter(ctx, batch, cmd.Val())
 		}
-		l.scatter(ctx, batch, cmd.Val())
 		return
 	}
 	pipe := l.client.Pipeline()
@@ -267,7 +292,10 @@ func (l *lane) mget(ctx context.Context, batch []*request) {
 		_ = pipe.Process(ctx, cmd)
 		sets, stored = append(sets, r), append(stored, cmd)
 	}
-	_, _ = pipe.Exec(ctx)
+	if _, err := pipe.Exec(ctx); errors.Is(err, ErrTooLarge) {
+		l.oneByOne(ctx, batch)
+		return
+	}
 	for i, r := range sets {
 		r.err = stored[i].Err()
 	}
@@ -276,6 +304,18 @@ func (l *lane) mget(ctx context.Context, batch []*request) {
 		return
 	}
 	l.scatter(ctx, gets, read.Val())
+}
+
+// oneByOne carries out a batch in which one reply is too large, which broke the
+// connection that all shared. What was stored is stored again.
+func (l *lane) oneByOne(ctx context.Context, batch []*request) {
+	for _, r := range batch {
+		if r.value == nil {
+			r.reply, r.err = value(l.client.Get(ctx, r.key))
+		} else {
+			r.err = l.client.Process(ctx, setCmd(ctx, r.key, r.value, r.args))
+		}
+	}
 }
 
 func fail(batch []*request, err error) {

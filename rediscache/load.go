@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 var (
@@ -27,7 +29,11 @@ var (
 // are kept in the process for a moment, so that the loader is spared.
 //
 // Errors: [ErrNotFound] if the loader said so, [ErrLoaderPanic], the cause of
-// ctx, and what else the loader returns. An unavailable Redis is no error here.
+// ctx, and what else the loader returns. An unavailable Redis is no error here,
+// nor is what else Redis may answer.
+//
+// A loader that loads its own key waits for itself, until LoadTimeout if it
+// passes on its context, otherwise for as long as the one that it passes on.
 func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx context.Context, key string) (V, error), opts ...LoadOption) (V, error) {
 	e := &n.settings.entry
 	if len(opts) > 0 {
@@ -45,12 +51,16 @@ func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx conte
 		}
 		return hit.value, nil
 	}
+	if err := checkKey(key); err != nil {
+		var zero V
+		return zero, opError("load "+n.name, err)
+	}
 	shard := n.flights.shard(key)
 	landed := shard.landed.Load()
 	f, err := n.fetch(ctx, key)
 	if err != nil {
-		if ctx.Err() != nil || !classify(err).tolerable() {
-			return f.value, opError("load "+n.name, err)
+		if !tolerable(ctx, err) {
+			return f.value, opError("load "+n.name, caused(ctx, err))
 		}
 		if hit, ok := n.offlineGet(key); ok {
 			n.counts.nearHits.Add(1)
@@ -93,8 +103,16 @@ func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx conte
 }
 
 // tolerable reports whether Load can do without Redis' answer.
-func (c class) tolerable() bool {
-	return c.away() || c == classMoved || c == classReadOnly || c == classOOM
+func tolerable(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.Is(err, redis.ErrClosed)
+}
+
+// caused adds why ctx has ended to the error of a call that ended with it.
+func caused(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, context.Cause(ctx)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 }
 
 // A loadJob is what a load needs to know.
@@ -157,7 +175,7 @@ func (n *Namespace[V]) await(ctx context.Context, job loadJob[V]) (V, error) {
 	switch {
 	case flight.err == nil:
 		return flight.value, nil
-	case errors.Is(flight.err, ErrNotFound):
+	case onlyNotFound(flight.err):
 		return flight.value, ErrNotFound
 	case usable:
 		n.counts.stale.Add(1)
@@ -181,7 +199,10 @@ func (n *Namespace[V]) fly(ctx context.Context, job loadJob[V], flight *flight[V
 			if v := recover(); v != nil {
 				err = &PanicError{Value: v, Stack: debug.Stack()}
 			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			switch {
+			case errors.Is(err, ErrNotFound):
+				err = ErrNotFound // whatever else the loader says of it
+			case err != nil:
 				job.shard.pause(job.key, time.Now().Add(DefaultErrorPause))
 			}
 			job.shard.land(job.key, flight, value, err)
@@ -313,8 +334,8 @@ func (n *Namespace[V]) callLoader(ctx context.Context, job loadJob[V]) (value V,
 		}
 	}()
 	value, err = job.load(ctx, job.key)
-	if err != nil && errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		err = caused(ctx, err)
 	}
 	return value, err
 }

@@ -2,9 +2,9 @@ package rediscache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -14,7 +14,8 @@ import (
 // missing from the result, and remembered as such with [NegativeTTL].
 //
 // The settings of Load apply, except that [Exclusive] has no effect. Errors are
-// those of Load; the result then holds the values that are known all the same.
+// those of Load; the result then holds the values that are known all the same. An
+// error of the loader that is nothing but [ErrNotFound] counts as none.
 func (n *Namespace[V]) LoadMany(ctx context.Context, keys []string, load func(ctx context.Context, keys []string) (map[string]V, error), opts ...LoadOption) (map[string]V, error) {
 	e := n.settings.entry
 	for _, opt := range opts {
@@ -22,8 +23,8 @@ func (n *Namespace[V]) LoadMany(ctx context.Context, keys []string, load func(ct
 	}
 	founds, err := n.fetchMany(ctx, keys)
 	away := err != nil
-	if away && (founds == nil || ctx.Err() != nil || !classify(err).tolerable()) {
-		return nil, opError("load many "+n.name, err)
+	if away && (founds == nil || !tolerable(ctx, err)) {
+		return nil, opError("load many "+n.name, caused(ctx, err))
 	}
 	values := make(map[string]V, len(keys))
 	m := manyLoad[V]{n: n, entry: &e, load: load, founds: founds, mine: map[string]*flight[V]{}, waiting: map[string]*flight[V]{}}
@@ -175,14 +176,27 @@ func (m *manyLoad[V]) call(ctx context.Context, keys []string) (values map[strin
 			counts.loadPanics.Add(1)
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
-		if errors.Is(err, ErrNotFound) {
-			values, err = nil, nil
+		if onlyNotFound(err) {
+			err = nil
 		}
 		if err != nil {
 			counts.loadErrors.Add(1)
 		}
 	}()
-	return m.load(ctx, keys)
+	return m.load(ctx, slices.Clone(keys))
+}
+
+// onlyNotFound reports whether an error says nothing but that something was not
+// found. Of several that were joined, another may be why.
+func onlyNotFound(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // it goes through the tree
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyNotFound(err) })
+	case interface{ Unwrap() error }:
+		return onlyNotFound(e.Unwrap())
+	default:
+		return err == ErrNotFound //nolint:errorlint // the leaf itself
+	}
 }
 
 // store writes back what was loaded, and that nothing was.
@@ -202,7 +216,7 @@ func (m *manyLoad[V]) store(ctx context.Context, values map[string]V, vs version
 			writes = append(writes, conditionalWrite{keyWrite{key: m.n.prefix + key, data: data, ttl: keep}, f.seal})
 		}
 	}
-	stored, failed := m.n.cache.writeIfMany(ctx, writes)
+	stored, failed, _ := m.n.cache.writeIfMany(ctx, writes)
 	m.n.counts.errors.Add(uint64(failed))
 	m.n.counts.notWritten.Add(uint64(len(writes) - stored - failed))
 }
@@ -249,7 +263,7 @@ func (m *manyLoad[V]) collect(ctx context.Context, values map[string]V) error {
 		switch {
 		case flight.err == nil:
 			values[key] = flight.value
-		case errors.Is(flight.err, ErrNotFound):
+		case onlyNotFound(flight.err):
 		case f.kind == foundStale && time.Now().Before(f.stale.Add(max(m.entry.staleFor, m.entry.staleOnError))):
 			m.n.counts.stale.Add(1)
 			values[key] = f.value

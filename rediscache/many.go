@@ -146,6 +146,21 @@ func firstOf(errs []error) error {
 	return nil
 }
 
+// readAround is readMany of keys of which one, or more, cannot be read: a value
+// larger than what is accepted breaks the connection. Such a value is nothing.
+func (c *Cache) readAround(ctx context.Context, keys []string) ([][]byte, error) {
+	if len(keys) == 1 {
+		c.counts.undecodable.Add(1)
+		return make([][]byte, 1), nil
+	}
+	left, err := c.readMany(ctx, keys[:len(keys)/2])
+	if err != nil {
+		return nil, err
+	}
+	right, err := c.readMany(ctx, keys[len(keys)/2:])
+	return append(left, right...), err
+}
+
 // readMany returns the bytes under keys, nil for none.
 func (c *Cache) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	stored := make([][]byte, len(keys))
@@ -154,6 +169,9 @@ func (c *Cache) readMany(ctx context.Context, keys []string) ([][]byte, error) {
 	}
 	if c.link.cluster == nil {
 		values, err := c.link.client.MGet(ctx, keys...).Result()
+		if errors.Is(err, ErrTooLarge) {
+			return c.readAround(ctx, keys)
+		}
 		for i, value := range values {
 			if s, ok := value.(string); ok {
 				stored[i] = []byte(s)

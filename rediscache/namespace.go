@@ -38,8 +38,8 @@ type Namespace[V any] struct {
 // and should have the same type and settings.
 //
 // Of panics if the name is empty or holds a character that is special in Redis
-// patterns or hash tags, or if the codec cannot hold V: mistakes in a program,
-// not in its input.
+// patterns or hash tags, or if codec [Raw] is to hold another V than []byte or
+// string: mistakes in a program, not in its input.
 func Of[V any](c *Cache, name string, opts ...NamespaceOption) *Namespace[V] {
 	if name == "" || strings.ContainsAny(name, "*?[]{}\\ \r\n") || len(name) > 256 {
 		panic(fmt.Sprintf("rediscache: Of: %q cannot be the name of a namespace", name))
@@ -197,8 +197,8 @@ func (n *Namespace[V]) Clear(ctx context.Context) error {
 func (n *Namespace[V]) DelTags(ctx context.Context, tags ...string) error {
 	list := make([]*version, len(tags))
 	for i, tag := range tags {
-		if len(tag) > maxKeyLen {
-			return opError("del tags "+n.name, fmt.Errorf("%w: tag of %d bytes", ErrTooLarge, len(tag)))
+		if err := checkTag(tag); err != nil {
+			return opError("del tags "+n.name, err)
 		}
 		list[i] = n.tag(tag)
 	}
@@ -212,6 +212,13 @@ func (n *Namespace[V]) DelTags(ctx context.Context, tags ...string) error {
 func (n *Namespace[V]) forgetLoads() {
 	n.offlineSeq.Add(1)
 	n.flights.forgetAll()
+}
+
+func checkTag(tag string) error {
+	if len(tag) > maxKeyLen {
+		return fmt.Errorf("%w: tag of %d bytes, more than %d", ErrTooLarge, len(tag), maxKeyLen)
+	}
+	return nil
 }
 
 func (n *Namespace[V]) tag(tag string) *version {

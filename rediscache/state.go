@@ -51,31 +51,41 @@ func (c *Cache) updateState() {
 	if from == to {
 		return
 	}
-	switch {
-	case to == StateDown || to == StateDegraded:
-		c.log.Warn("redis is away", "state", to.String(), "error", cause)
-	case from == StateNew: // Start says that redis answers
-	default:
-		c.log.Info("redis is back", "state", to.String())
-	}
-	c.news = append(c.news, stateNews{to, cause})
+	c.news = append(c.news, stateNews{from, to, cause})
 	if c.telling {
-		return // whoever tells goes on with this: an observer may call the cache
+		return // whoever tells goes on with this: who is told may call the cache
 	}
 	c.telling = true
+	defer func() { c.telling = false }()
 	for len(c.news) > 0 {
 		one := c.news[0]
 		c.news = c.news[1:]
-		c.stateMu.Unlock()
-		for _, f := range c.opts.onState {
-			f(one.to, one.cause)
-		}
-		c.stateMu.Lock()
+		c.tellLocked(one)
 	}
-	c.telling = false
 }
 
 type stateNews struct {
-	to    State
-	cause error
+	from, to State
+	cause    error
+}
+
+// tellLocked tells the log and the observers, without the lock.
+func (c *Cache) tellLocked(one stateNews) {
+	c.stateMu.Unlock()
+	defer c.stateMu.Lock()
+	defer func() { // the goroutine belongs to whoever met the outage
+		if v := recover(); v != nil {
+			c.log.Error("a state observer panicked", "panic", v)
+		}
+	}()
+	switch {
+	case one.to == StateDown || one.to == StateDegraded:
+		c.log.Warn("redis is away", "state", one.to.String(), "error", one.cause)
+	case one.from == StateNew: // Start says that redis answers
+	default:
+		c.log.Info("redis is back", "state", one.to.String())
+	}
+	for _, f := range c.opts.onState {
+		f(one.to, one.cause)
+	}
 }

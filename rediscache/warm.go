@@ -47,11 +47,12 @@ func ReadyAfterWarm() NamespaceOption {
 	return namespaceOption(func(s *settings) { s.waitForWarm = true })
 }
 
-// Warm fills the cache ahead of use, with what items yields. A key that is
-// there already is left alone: it may be newer than what was read for Warm. It
-// returns when items ends, at the first error, when ctx is done, or when
-// [WarmBudget] or [WarmLimit] is used up. However it ends, the namespace no
-// longer holds up [Cache.Ready].
+// Warm fills the cache ahead of use, with what items yields. A key under which
+// there is a fresh value already, or the knowledge that the loader finds nothing,
+// or that was deleted just now, is left alone: that may be newer than what was
+// read for Warm. It returns when items ends, at the first error, when ctx is
+// done, or when [WarmBudget] or [WarmLimit] is used up. However it ends, the
+// namespace no longer holds up [Cache.Ready].
 func (n *Namespace[V]) Warm(ctx context.Context, items iter.Seq2[string, V], opts ...WarmOption) error {
 	var o warmOptions
 	for _, opt := range opts {
@@ -70,13 +71,11 @@ func (n *Namespace[V]) Warm(ctx context.Context, items iter.Seq2[string, V], opt
 	done := 0
 	var batch []conditionalWrite
 	flush := func() error {
+		if err := n.storeAhead(ctx, batch); err != nil {
+			return caused(ctx, err)
+		}
 		if len(batch) == 0 {
 			return nil
-		}
-		_, failed := n.cache.writeIfMany(ctx, batch)
-		if failed > 0 {
-			n.counts.errors.Add(uint64(failed))
-			return fmt.Errorf("%d of %d values not stored: %w", failed, len(batch), ErrUnavailable)
 		}
 		done += len(batch)
 		batch = batch[:0]
@@ -107,6 +106,39 @@ func (n *Namespace[V]) Warm(ctx context.Context, items iter.Seq2[string, V], opt
 		}
 	}
 	return opError("warm "+n.name, flush())
+}
+
+// storeAhead stores a batch of Warm, in place of nothing, or of what is void or
+// stale.
+func (n *Namespace[V]) storeAhead(ctx context.Context, batch []conditionalWrite) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	keys := make([]string, len(batch))
+	for i, w := range batch {
+		keys[i] = w.key
+	}
+	stored, err := n.cache.readMany(ctx, keys)
+	if err != nil {
+		return err
+	}
+	founds, err := n.judgeMany(ctx, stored)
+	if err != nil {
+		return err
+	}
+	var writes []conditionalWrite
+	for i, f := range founds {
+		if !f.buried && (f.kind == foundNothing || f.kind == foundStale) {
+			w := batch[i]
+			w.seal = f.seal
+			writes = append(writes, w)
+		}
+	}
+	if _, failed, err := n.cache.writeIfMany(ctx, writes); failed > 0 {
+		n.counts.errors.Add(uint64(failed))
+		return fmt.Errorf("%d of %d values not stored: %w", failed, len(batch), err)
+	}
+	return nil
 }
 
 // Ready returns nil once every namespace made with [ReadyAfterWarm] is warm,

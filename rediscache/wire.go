@@ -1,6 +1,7 @@
 package rediscache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -82,10 +83,11 @@ type conditionalWrite struct {
 }
 
 // writeIfMany is writeIf for several keys in one round trip, to each node of a
-// Cluster. It returns how many were stored, and how many nobody knows about.
-func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (stored, failed int) {
+// Cluster. It returns how many were stored, and how many nobody knows about, with
+// the first reason.
+func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (stored, failed int, reason error) {
 	if len(writes) == 0 {
-		return 0, 0
+		return 0, 0, nil
 	}
 	pipe := c.link.client.Pipeline()
 	cmds := make([]redis.Cmder, len(writes))
@@ -108,9 +110,10 @@ func (c *Cache) writeIfMany(ctx context.Context, writes []conditionalWrite) (sto
 			c.publish(ctx, writes[i].key)
 		case !errors.Is(err, redis.Nil):
 			failed++
+			reason = cmp.Or(reason, err)
 		}
 	}
-	return stored, failed
+	return stored, failed, reason
 }
 
 var writeIfScript = redis.NewScript(`

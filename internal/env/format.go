@@ -101,5 +101,8 @@ func RedactURL(s string) string {
 	if err != nil || u.Scheme == "" || (u.Host == "" && u.Path == "") || u.Opaque != "" {
 		return hidden
 	}
+	if u.User == nil && strings.Contains(s, "@") {
+		return hidden // a password with an unescaped / or # or ? in it is taken for host, port and path
+	}
 	return u.Scheme + "://" + u.Host + u.EscapedPath()
 }
