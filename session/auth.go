@@ -27,7 +27,8 @@ type login struct {
 // It must be called before the response begins, or returns [ErrHeadersSent].
 // [ErrUnavailable]: [Config].Fallback forbids logins while Redis is away. The user
 // ID must be UTF-8, since JSON makes one character of all that is not; bytes, such
-// as those of a UUID, go in hex. After an error the session is as it was.
+// as those of a UUID, go in hex. [ErrTooLarge]: with it or data the session
+// exceeds [Config].MaxBytes. After an error the session is as it was.
 func SetAuthenticated(ctx context.Context, userID string, data map[string]any) error {
 	return From(ctx).SetAuthenticated(userID, data)
 }
@@ -66,8 +67,9 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 		return s.err
 	case s.over:
 		return ErrHeadersSent
-	case s.m.store.back != nil && !s.m.store.reachable() && s.m.cfg.Fallback != FallbackMemory:
-		return unavailable(s.m.store.cause())
+	}
+	if err := s.m.store.writable(); err != nil {
+		return err
 	}
 	f, err := s.m.fence(context.WithoutCancel(s.r.Context()), userID)
 	if err != nil {
@@ -83,13 +85,16 @@ func (s *Session) SetAuthenticated(userID string, data map[string]any) error {
 		}
 	}
 	s.login = &login{user: userID, at: time.Now(), fence: f}
+	err = s.loginFits()
 	for key, value := range raw {
-		if err := s.put(key, &change{blind: true, start: value, value: value}); err != nil {
-			s.changes, s.login = changes, before
-			return err
+		if err == nil {
+			err = s.put(key, &change{blind: true, start: value, value: value})
 		}
 	}
-	return nil
+	if err != nil {
+		s.changes, s.login = changes, before
+	}
+	return err
 }
 
 // commitLogin makes the session of a user: from the one that there was, in one

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -69,7 +71,7 @@ func (b *gorillaBackend) swap(ctx context.Context, id ident, base, next []byte, 
 			return nil, errGone
 		}
 	case err != nil:
-		return nil, err
+		return nil, refusal(err)
 	case len(base) == 0, !bytes.HasPrefix(raw, base):
 		return raw, nil
 	}
@@ -80,13 +82,27 @@ func (b *gorillaBackend) swap(ctx context.Context, id ident, base, next []byte, 
 	}
 	s.Options.MaxAge = int(max(1, ttl.Seconds()))
 	w := capture{}
-	if err := b.store.Save(r, w, s); err != nil {
-		return nil, err
+	switch err := b.store.Save(r, w, s); {
+	case err == nil:
+	case strings.Contains(err.Error(), "the value is too long"): // securecookie's error has only a text
+		return nil, fmt.Errorf("%w: the store says: %w", ErrTooLarge, err)
+	default:
+		return nil, refusal(err)
 	}
 	if c := w.cookie(); c != "" && c != id.sid {
 		b.live.entry(id).carry.Store(&c)
 	}
 	return nil, nil
+}
+
+// refusal tells a store that cannot do it, because of the value or of how it was
+// made, from one that is away.
+func refusal(err error) error {
+	var broken securecookie.Error
+	if errors.As(err, &broken) && (broken.IsUsage() || broken.IsInternal()) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
 }
 
 // move makes the new session first: a crash between leaves both, which the

@@ -141,7 +141,7 @@ func ConfigFromEnv() (Config, error) {
 	var p env.Problems
 	p.AddErr(env.Load(&cfg))
 	p.AddErr(env.Load(&app))
-	cfg.Production = strings.EqualFold(app.Env, "production")
+	cfg.Production = strings.EqualFold(strings.TrimSpace(app.Env), "production")
 	p.AddErr(cfg.validate())
 	return cfg, p.Err(ErrInvalidConfig)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,64 @@ func TestConfigFromEnvReportsEverything(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Error("the error shows a value")
+	}
+}
+
+// TestProductionWithBlanks: what a file or a shell leaves around the word.
+func TestProductionWithBlanks(t *testing.T) {
+	t.Setenv("SESSION_SECRET", secret)
+	for _, v := range []string{"production\r", " production", "Production\n"} {
+		t.Setenv("APP_ENV", v)
+		if cfg, err := session.ConfigFromEnv(); err != nil || !cfg.Production {
+			t.Errorf("APP_ENV=%q: production %v, %v", v, cfg.Production, err)
+		}
+	}
+}
+
+// TestNilClient: a client that was never made is no wish for memory only.
+func TestNilClient(t *testing.T) {
+	t.Parallel()
+	var plain *redis.Client
+	var cluster *redis.ClusterClient
+	for _, c := range []redis.UniversalClient{plain, cluster} {
+		if _, err := session.New(c, session.Config{}); !errors.Is(err, session.ErrInvalidConfig) {
+			t.Errorf("a nil %T: got %v, want ErrInvalidConfig", c, err)
+		}
+	}
+}
+
+// TestDomainAndPath: what net/http does not send as it is, is refused.
+func TestDomainAndPath(t *testing.T) {
+	t.Parallel()
+	for cfg, ok := range map[[2]string]bool{
+		{"example.org", "/"}:     true,
+		{".example.org", "/app"}: true,
+		{"127.0.0.1", "/a b"}:    true,
+		{"*.example.org", "/"}:   false,
+		{"münchen.de", "/"}:      false,
+		{"-example.org", "/"}:    false,
+		{"a_b.example.org", "/"}: false,
+		{"..example.org", "/"}:   false,
+		{"[::1]", "/"}:           false,
+		{"a b", "/"}:             false,
+		{"", "/ä"}:               false,
+		{"", "/a\x00b"}:          false,
+		{"", "/a;b"}:             false,
+	} {
+		m, err := session.New(nil, session.Config{Secrets: []string{secret}, Domain: cfg[0], Path: cfg[1]})
+		if ok != (err == nil) || !ok && !errors.Is(err, session.ErrInvalidConfig) {
+			t.Errorf("Domain %q, Path %q: got %v, want accepted: %v", cfg[0], cfg[1], err, ok)
+		}
+		if err != nil {
+			continue
+		}
+		w := httptest.NewRecorder()
+		session.Middleware(m)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = set(r, "a", "1") })).
+			ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		c := w.Result().Cookies()[0]
+		if c.Domain != strings.TrimPrefix(cfg[0], ".") || c.Path != cfg[1] {
+			t.Errorf("Domain %q, Path %q: sent as %q, %q", cfg[0], cfg[1], c.Domain, c.Path)
+		}
 	}
 }
 

@@ -3,12 +3,14 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // How a session ends for good, also against whoever does not know it yet.
 
 // drop ends a session for good and returns what it was. The error says that the
-// end is known here only; it is repeated until Redis knows.
+// end is known here only; it is repeated until Redis knows, unless this process
+// has stopped.
 func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 	e := st.live.entry(id)
 	e.mu.Lock()
@@ -22,11 +24,7 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 		was = v.rec
 	}
 	if st.back == nil || e.dirty || !st.reachable() {
-		st.tombstone(e)
-		if st.back != nil && st.cfg.Fallback == FallbackOff {
-			return was, unavailable(st.cause())
-		}
-		return was, nil
+		return was, st.endHere(e, st.cause())
 	}
 	if id.token == "" {
 		id = e.id // who ends one that is too many has only its name
@@ -36,14 +34,25 @@ func (st *store) drop(ctx context.Context, id ident) (*record, error) {
 		was = r
 	}
 	if err != nil {
-		st.tombstone(e)
-		if st.cfg.Fallback == FallbackOff {
-			return was, unavailable(err)
-		}
-		return was, nil
+		return was, st.endHere(e, err)
 	}
 	e.view.Store(&view{gone: true})
 	return was, nil
+}
+
+// endHere ends a session in this process. The caller holds e.mu.
+func (st *store) endHere(e *entry, cause error) error {
+	st.tombstone(e)
+	switch {
+	case st.back == nil:
+		return nil
+	case st.closed.Load(): // and Redis will not hear of it
+		return fmt.Errorf("session: end: %w", ErrClosed)
+	case st.cfg.Fallback == FallbackOff:
+		return unavailable(cause)
+	default:
+		return nil
+	}
 }
 
 // remove takes a session out of the backend for good and returns what was there.

@@ -79,9 +79,13 @@ func (m *Manager) removeAll(ctx context.Context) error {
 // last, in ms, if that is not 0.
 func (m *Manager) removeUntil(ctx context.Context, last int64) error {
 	sweep := func(ctx context.Context, c redis.Cmdable) error {
-		it := c.Scan(ctx, 0, m.opts.express.Prefix+"*", 500).Iterator()
+		it := c.Scan(ctx, 0, globEscaper.Replace(m.opts.express.Prefix)+"*", 500).Iterator()
 		for it.Next(ctx) {
-			id := expressIdent(strings.TrimPrefix(it.Val(), m.opts.express.Prefix))
+			sid, ours := strings.CutPrefix(it.Val(), m.opts.express.Prefix)
+			if !ours {
+				continue
+			}
+			id := expressIdent(sid)
 			if last != 0 {
 				r, err := m.store.read(ctx, id, 0)
 				switch {
@@ -102,6 +106,9 @@ func (m *Manager) removeUntil(ctx context.Context, last int64) error {
 	}
 	return sweep(ctx, m.link.client)
 }
+
+// globEscaper makes a pattern of a text that stands for nothing else.
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 func (m *Manager) raiseEpoch(ctx context.Context, want int64) error {
 	reply, err := m.link.eval(ctx, raiseScript, []string{m.epochKey()}, want, m.channel(), epochMessage+m.self)

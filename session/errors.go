@@ -25,8 +25,9 @@ var (
 	// begun. Make the change, or call [Session.Save], before the first byte.
 	ErrHeadersSent = errors.New("session: headers already sent")
 
-	// ErrTooLarge means that a session exceeds [Config].MaxBytes. The text names
-	// the largest keys.
+	// ErrTooLarge means that a session exceeds [Config].MaxBytes, or what a store
+	// of gorilla's kind takes. The text names the largest keys. One that is larger
+	// already, because the limit was lowered, stays in use and may become smaller.
 	ErrTooLarge = errors.New("session: too large")
 
 	// ErrNoSession means that the context did not come from [Middleware], or
@@ -45,12 +46,17 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
 
+// unfit reports whether a session cannot be saved by its own fault: trying again
+// would not help.
+func unfit(err error) bool { return errors.Is(err, ErrTooLarge) || errors.Is(err, errRefused) }
+
 // What the layers below tell one another; none leaves the package.
 var (
 	errGone     = errors.New("session: not in the store") // there is no such session
 	errTaken    = errors.New("session: ended before it got here")
 	errCorrupt  = errors.New("session: undecodable record")
 	errNotSaved = errors.New("session: store refused")
+	errRefused  = errors.New("session: the store cannot hold it")
 
 	// An unknown session may be one that another process made without Redis.
 	errReuniting = errors.New("redis has only just come back, and may not have all sessions yet")

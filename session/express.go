@@ -77,6 +77,9 @@ func (c *ExpressConfig) validate(p *env.Problems, cfg Config) {
 	if c.MaxAge < 0 || c.TTL < time.Second {
 		p.Add("ExpressConfig", "MaxAge must not be negative, and TTL must be 1s or more")
 	}
+	if c.UserKey == c.AuthenticatedKey {
+		p.Add("ExpressConfig", "UserKey and AuthenticatedKey must differ: one is the user's ID, the other true")
+	}
 	for _, key := range []string{c.UserKey, c.AuthenticatedKey} {
 		if key == expressCookie || key == expressMeta {
 			p.Add("ExpressConfig", "UserKey and AuthenticatedKey must not be %s or %s, which have a meaning already", expressCookie, expressMeta)
@@ -255,8 +258,8 @@ func (f *expressFormat) encode(r *record, _ ident) ([]byte, error) {
 	}
 	keys := make([]string, 0, len(r.Values))
 	for key := range r.Values {
-		if slices.Contains([]string{expressCookie, expressMeta, f.cfg.UserKey}, key) || key == f.cfg.AuthenticatedKey && key != "" {
-			return nil, fmt.Errorf("session: the key %q has another meaning in Express sessions", key)
+		if err := f.accepts(key); err != nil {
+			return nil, err
 		}
 		keys = append(keys, key)
 	}
@@ -273,6 +276,14 @@ func (f *expressFormat) encode(r *record, _ ident) ([]byte, error) {
 	property(expressMeta, m)
 	b.WriteByte('}')
 	return b.Bytes(), nil
+}
+
+// accepts refuses the names of properties that are no values.
+func (f *expressFormat) accepts(key string) error {
+	if slices.Contains([]string{expressCookie, expressMeta, f.cfg.UserKey}, key) || key == f.cfg.AuthenticatedKey && key != "" {
+		return fmt.Errorf("session: the key %q has another meaning in Express sessions", key)
+	}
+	return nil
 }
 
 // userValue keeps the type that Node gave to the ID.

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,5 +213,56 @@ func TestExpressParallel(t *testing.T) {
 	wg.Wait()
 	for i := range 64 {
 		b.want("/get?k=k"+strconv.Itoa(i), 200, "x")
+	}
+}
+
+// TestExpressReservedKeys: who sets a property with a meaning of its own is told.
+func TestExpressReservedKeys(t *testing.T) {
+	t.Parallel()
+	routes := appRoutes()
+	routes["/reserved"] = func(_ http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		for _, key := range []string{"cookie", "pedro", "userId", "isAuthenticated"} {
+			if session.Set(s, key, 7) == nil {
+				t.Errorf("Set of %q = nil, want an error", key)
+			}
+			if s.SetAuthenticated("8", map[string]any{key: 7}) == nil {
+				t.Errorf("SetAuthenticated with %q = nil, want an error", key)
+			}
+		}
+	}
+	x := session.WithExpressSessions(session.ExpressConfig{AuthenticatedKey: "isAuthenticated"})
+	b := newBrowser(t, serve(t, fresh(t, session.Config{}, x), routes))
+	b.want("/login?u=7", 200, "")
+	b.want("/reserved", 200, "")
+	b.want("/me", 200, "7")
+}
+
+// TestExpressGlobInPrefix: RevokeAll takes the prefix for what it is.
+func TestExpressGlobInPrefix(t *testing.T) {
+	t.Parallel()
+	client := dial(t, redisURL(t))
+	m := open(t, client, session.Config{}, session.WithExpressSessions(session.ExpressConfig{Prefix: `app[1]*?\:`}))
+	b := newBrowser(t, app(t, m))
+	b.want("/login?u=ada", 200, "")
+	if err := client.Set(t.Context(), "app1:foreign", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RevokeAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/me", 401, "nobody")
+	if client.Exists(t.Context(), "app1:foreign").Val() != 1 {
+		t.Error("somebody else's key is gone")
+	}
+}
+
+// TestExpressKeysDiffer: one property cannot be the user's ID and true.
+func TestExpressKeysDiffer(t *testing.T) {
+	t.Parallel()
+	for _, x := range []session.ExpressConfig{{UserKey: "user", AuthenticatedKey: "user"}, {AuthenticatedKey: "userId"}} {
+		if _, err := session.New(nil, session.Config{Secrets: []string{secret}}, session.WithExpressSessions(x)); !errors.Is(err, session.ErrInvalidConfig) {
+			t.Errorf("%+v: got %v, want ErrInvalidConfig", x, err)
+		}
 	}
 }

@@ -34,6 +34,8 @@ type format interface {
 	expiry(r *record) time.Time
 	// cookie adjusts the attributes of the cookie of a session.
 	cookie(r *record, c *http.Cookie)
+	// accepts says why there can be no value of this name.
+	accepts(key string) error
 	// baseTag is a part of raw, from its beginning, that no other record has.
 	baseTag(raw []byte) []byte
 }

@@ -106,29 +106,23 @@ func (g *gorillaStore) Save(r *http.Request, w http.ResponseWriter, gs *sessions
 		if err := s.Destroy(); err != nil {
 			return err
 		}
+		st.loaded = nil // a later Save makes a session of all that Values hold
 		return st.finish(w, gs)
 	}
-	now := map[string]json.RawMessage{}
-	for k, v := range gs.Values {
-		key, raw, err := toStored(k, v)
-		if err != nil {
-			return fmt.Errorf("session: save %q: %w", gs.Name(), err)
-		}
-		if old, ok := st.loaded[key]; ok && sameStored(key, old, v) {
-			raw = old
-		}
-		now[key] = raw
+	now, err := st.stored(gs.Values)
+	if err != nil {
+		return fmt.Errorf("session: save %q: %w", gs.Name(), err)
 	}
 	s.mu.Lock()
-	err := s.usable()
+	err = s.usable()
+	for key := range st.loaded { // first: it makes room
+		if _, kept := now[key]; !kept && err == nil {
+			err = s.put(key, &change{blind: true})
+		}
+	}
 	for key, raw := range now {
 		if err == nil && !bytes.Equal(raw, st.loaded[key]) {
 			err = s.put(key, &change{blind: true, start: raw, value: raw})
-		}
-	}
-	for key := range st.loaded {
-		if _, kept := now[key]; !kept && err == nil {
-			err = s.put(key, &change{blind: true})
 		}
 	}
 	if err == nil && s.base == nil && len(now) == 0 { // gorilla saves empty sessions too
@@ -144,6 +138,26 @@ func (g *gorillaStore) Save(r *http.Request, w http.ResponseWriter, gs *sessions
 	st.loaded = now
 	gs.IsNew = false
 	return st.finish(w, gs)
+}
+
+// stored is how Values are stored. What did not change keeps its form: JSON of
+// [Set] may be of types that gob does not know.
+func (st *gorillaState) stored(values map[any]any) (map[string]json.RawMessage, error) {
+	now := make(map[string]json.RawMessage, len(values))
+	for k, v := range values {
+		key, err := storedKey(k)
+		if err != nil {
+			return nil, err
+		}
+		raw, ok := st.loaded[key]
+		if !ok || !sameStored(key, raw, v) {
+			if raw, err = storedValue(v); err != nil {
+				return nil, err
+			}
+		}
+		now[key] = raw
+	}
+	return now, nil
 }
 
 // emptyKey makes a session of nothing: it is not shown.
@@ -182,26 +196,24 @@ type gobValue struct {
 
 const gobKey = "\x00gob:" // before keys that are no strings
 
-func toStored(k, v any) (string, json.RawMessage, error) {
-	key, ok := k.(string)
-	if !ok {
-		b, err := encodeGob(k)
-		if err != nil {
-			return "", nil, err
-		}
-		key = gobKey + base64.StdEncoding.EncodeToString(b)
+func storedKey(k any) (string, error) {
+	if key, ok := k.(string); ok {
+		return key, nil
 	}
+	b, err := encodeGob(k)
+	return gobKey + base64.StdEncoding.EncodeToString(b), err
+}
+
+func storedValue(v any) (json.RawMessage, error) {
 	switch v := v.(type) {
 	case string, bool:
-		raw, err := json.Marshal(v)
-		return key, raw, err
+		return json.Marshal(v)
 	}
 	b, err := encodeGob(v)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	raw, err := json.Marshal(gobValue{base64.StdEncoding.EncodeToString(b)})
-	return key, raw, err
+	return json.Marshal(gobValue{base64.StdEncoding.EncodeToString(b)})
 }
 
 func fromStored(key string, raw json.RawMessage) (k, v any, err error) {

@@ -43,7 +43,7 @@ func (st *store) updateMemory(e *entry, f func(*record) (*plan, error), attempt 
 	if st.back != nil && !e.dirty && st.cfg.Fallback != FallbackMemory {
 		return nil, unavailable(st.cause())
 	}
-	if _, err := st.encode(p.next, e.id); err != nil { // too large now, not at the return
+	if _, err := st.encode(p.next, p.was, e.id); err != nil { // too large now, not at the return
 		return nil, err
 	}
 	if p.to.token != "" {
@@ -165,6 +165,15 @@ func (st *store) cause() error {
 		return nil
 	}
 	return st.link.down.Load().errOrNil()
+}
+
+// writable returns ErrUnavailable if no change can be kept: Redis is away, and
+// memory must not stand in for it.
+func (st *store) writable() error {
+	if st.back == nil || st.cfg.Fallback == FallbackMemory || st.reachable() {
+		return nil
+	}
+	return unavailable(st.cause())
 }
 
 // sizeOf is roughly what a record takes.

@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +186,37 @@ func TestMaxPerUser(t *testing.T) {
 		all[3].want("/me", 200, "ada")
 		if list, err := m.Sessions(t.Context(), "ada"); err != nil || len(list) != 2 {
 			t.Errorf("Sessions = %d, %v, want 2", len(list), err)
+		}
+	})
+}
+
+// TestMaxPerUserAtOnce: of two logins in one millisecond the later one stays.
+func TestMaxPerUserAtOnce(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, session.Config{MaxPerUser: 1}, func(t *testing.T, m *session.Manager) {
+		t.Helper()
+		h := session.Middleware(m)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			if user := r.FormValue("u"); user != "" && s.SetAuthenticated(user, nil) != nil {
+				t.Error("no login")
+			}
+			_, _ = io.WriteString(w, s.UserID())
+		}))
+		visit := func(path string, before *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+			r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+			if before != nil {
+				r.AddCookie(before.Result().Cookies()[0])
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w
+		}
+		for i := range 100 {
+			user := fmt.Sprint("u", i)
+			first, second := visit("/?u="+user, nil), visit("/?u="+user, nil)
+			if a, b := visit("/", first).Body.String(), visit("/", second).Body.String(); a != "" || b != user {
+				t.Fatalf("the first login is of %q, the second of %q, want nobody and %q", a, b, user)
+			}
 		}
 	})
 }

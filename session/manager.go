@@ -42,12 +42,14 @@ type Manager struct {
 	mu      sync.Mutex
 	started bool
 	stopped bool
+	halted  chan struct{} // closed when the first Stop has ended
 	wg      sync.WaitGroup
 }
 
 // New returns a manager on a client that is lent: it is never closed, and may
-// be of any kind, also the one of rediscache. Nil keeps sessions in memory only.
-// New makes no network call. The error wraps [ErrInvalidConfig].
+// be of any kind, also the one of rediscache. Nil keeps sessions in memory only; a
+// variable of a client's type that was never set is a mistake, and refused. New
+// makes no network call. The error wraps [ErrInvalidConfig].
 //
 // In production use a Redis that persists and does not evict: sessions are data,
 // not cache.
@@ -60,13 +62,11 @@ func New(client redis.UniversalClient, cfg Config, opts ...Option) (*Manager, er
 	}
 	var p env.Problems
 	p.AddErr(cfg.validate())
-	if o.express != nil {
-		o.express.validate(&p, cfg)
-	}
+	o.validate(&p, client, cfg)
 	if err := p.Err(ErrInvalidConfig); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg.withDefaults(), opts: o, log: o.logger, stats: newCounters(), work: make(chan struct{}, 1)}
+	m := &Manager{cfg: cfg.withDefaults(), opts: o, log: o.logger, stats: newCounters(), work: make(chan struct{}, 1), halted: make(chan struct{})}
 	if len(m.cfg.Secrets) == 0 {
 		m.cfg.Secrets = []string{randomSecret()}
 		m.log.Warn("SESSION_SECRET is not set: made one that lasts as long as this process")
@@ -183,16 +183,22 @@ func (m *Manager) Start(ctx context.Context) error {
 var startPauses = backoff.Policy{Min: 50 * time.Millisecond, Max: time.Second}
 
 // Stop brings over what Redis does not know yet, as long as ctx lets it, and
-// ends the background work. Stop the HTTP server first.
+// ends the background work. Stop the HTTP server first. A further Stop waits for
+// the first one, which alone tells what became of that.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
 	again := m.stopped
 	m.stopped = true
 	m.mu.Unlock()
+	if again { // it must not take away what the first still needs
+		return m.awaitStop(ctx)
+	}
+	defer close(m.halted)
 	var err error
-	if !again && m.store.back != nil {
+	if m.store.back != nil {
 		err = m.flushAll(ctx)
 	}
+	m.store.closed.Store(true)
 	m.cancel()
 	if m.link != nil {
 		m.link.close()
@@ -211,6 +217,21 @@ func (m *Manager) Stop(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// awaitStop waits for the Stop that is under way, or was.
+func (m *Manager) awaitStop(ctx context.Context) error {
+	select {
+	case <-m.halted:
+		return nil
+	default:
+	}
+	select {
+	case <-m.halted:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // flushAll is the last chance of what was written while Redis was away.

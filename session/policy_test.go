@@ -22,7 +22,7 @@ func TestPolicies(t *testing.T) {
 		me, write int
 	}{
 		{session.FallbackMemory, 200, 200},
-		{session.FallbackReadOnly, 200, 503},
+		{session.FallbackReadOnly, 200, 500},
 		{session.FallbackOff, 503, 500},
 	} {
 		t.Run(string(c.policy), func(t *testing.T) {
@@ -84,6 +84,41 @@ func TestStopBringsOver(t *testing.T) {
 	b.want("/get?k=a", 200, "2")
 }
 
+// TestStopTwice: a second Stop beside the first takes nothing away from it.
+func TestStopTwice(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.StartServer(t, appendOnly())
+	m := open(t, dial(t, s.URL()), session.Config{})
+	b := newBrowser(t, app(t, m))
+	b.want("/login?u=ada", 200, "")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/set?k=a&v=1", 200, "")
+	stops := make(chan error, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stop := func() { stops <- m.Stop(ctx) }
+	go stop()
+	eventually(t, "the first Stop has begun", func() bool { return errors.Is(m.Start(t.Context()), session.ErrClosed) })
+	go stop()
+	hurried, hurry := context.WithCancel(ctx)
+	hurry()
+	if err := m.Stop(hurried); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop beside the first = %v, want the error of its context", err)
+	}
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-stops; err != nil {
+			t.Errorf("Stop = %v, want nil", err)
+		}
+	}
+	b.base = app(t, open(t, dial(t, s.URL()), session.Config{}))
+	b.want("/get?k=a", 200, "1")
+}
+
 // TestStopGivesUp: a stop does not wait for Redis longer than its context.
 func TestStopGivesUp(t *testing.T) {
 	t.Parallel()
@@ -101,6 +136,24 @@ func TestStopGivesUp(t *testing.T) {
 		t.Errorf("Stop = %v, want ErrUnavailable and the context's error", err)
 	}
 	t.Logf("Stop with 100 ms returned after %v", time.Since(began))
+}
+
+// TestLogoutAfterStop: an end that Redis will not hear of is not said to be one.
+func TestLogoutAfterStop(t *testing.T) {
+	t.Parallel()
+	m := fresh(t, session.Config{})
+	routes := appRoutes()
+	routes["/logout"] = func(_ http.ResponseWriter, r *http.Request) {
+		if err := session.ClearAuthentication(r.Context()); !errors.Is(err, session.ErrClosed) {
+			t.Errorf("ClearAuthentication after Stop = %v, want ErrClosed", err)
+		}
+	}
+	b := newBrowser(t, serve(t, m, routes))
+	b.want("/login?u=ada", 200, "")
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/logout", 200, "")
 }
 
 // TestUnknownCookieIsKept: while Redis is away, a cookie that this process has

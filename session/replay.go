@@ -102,18 +102,18 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 	if !created {
 		base = st.format.baseTag(e.baseRaw)
 	}
-	next := v.rec
+	next, was := v.rec, v.rec // what was kept has been found small enough
 	for range maxAttempts {
-		done, cur, err := st.swap(ctx, e.id, base, &plan{next: next})
+		done, cur, err := st.swap(ctx, e.id, base, &plan{next: next, was: was})
 		switch {
 		case errors.Is(err, errGone): // ended elsewhere
 			return st.endedElsewhere(e)
-		case errors.Is(err, ErrTooLarge) && base != nil: // with what is there: that stays
+		case unfit(err) && base != nil: // with what is there: that stays
 			st.stats.lateWrites.Add(1)
 			e.view.Store(nil)
 			st.forget(e)
 			return nil
-		case err != nil && (errors.Is(err, ErrTooLarge) || errors.Is(err, errCorrupt)):
+		case unfit(err), errors.Is(err, errCorrupt):
 			return st.endedElsewhere(e)
 		case err != nil:
 			return err
@@ -136,7 +136,7 @@ func (st *store) flushChange(ctx context.Context, e *entry, v *view) error {
 		if from == nil {
 			from = &record{}
 		}
-		base, next = st.format.baseTag(cur), merge(from, v.rec, theirs)
+		base, next, was = st.format.baseTag(cur), merge(from, v.rec, theirs), theirs
 		e.redo(next, theirs)
 	}
 	return errNotSaved
@@ -171,13 +171,13 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 			e.origin = nil
 			return st.flushChange(ctx, e, v)
 		}
-		next := v.rec
+		next, was := v.rec, v.rec
 		if o.base != nil && (o.base.User == "" || o.base.User == next.User) {
-			next = next.clone()
+			next, was = next.clone(), theirs
 			next.Values = merge(o.base, v.rec, theirs).Values
 			e.redo(next, theirs)
 		}
-		done, cur, err := st.swap(ctx, o.id, st.format.baseTag(raw), &plan{next: next, to: e.id, left: o.left})
+		done, cur, err := st.swap(ctx, o.id, st.format.baseTag(raw), &plan{next: next, was: was, to: e.id, left: o.left})
 		switch {
 		case err == nil && cur == nil:
 			since := next.AuthTime
@@ -194,9 +194,9 @@ func (st *store) flushMove(ctx context.Context, e *entry, v *view) error {
 			}
 			return st.endedElsewhere(e)
 		case err == nil, errors.Is(err, errGone):
-		case errors.Is(err, ErrTooLarge) && o.base != nil:
+		case unfit(err) && o.base != nil:
 			o.base = nil // with what is there: ours stays
-		case errors.Is(err, ErrTooLarge), errors.Is(err, errCorrupt):
+		case unfit(err), errors.Is(err, errCorrupt):
 			return st.endedElsewhere(e)
 		default:
 			return err

@@ -65,6 +65,8 @@ type nativeFormat struct {
 
 func (*nativeFormat) identOf(token string) ident { return identOf(token) }
 
+func (*nativeFormat) accepts(string) error { return nil }
+
 func (f *nativeFormat) expiry(r *record) time.Time { return expiry(f.cfg, r) }
 
 // cookie adds how long a browser is to keep it.

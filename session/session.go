@@ -219,13 +219,13 @@ func (s *Session) Keys() []string {
 	var keys []string
 	if s.base != nil {
 		for k := range s.base.Values {
-			if c := s.changes[k]; c == nil || c.value != nil {
+			if c := s.changes[k]; k != emptyKey && (c == nil || c.value != nil) {
 				keys = append(keys, k)
 			}
 		}
 	}
 	for k, c := range s.changes {
-		if c.value != nil && (s.base == nil || s.base.Values[k] == nil) {
+		if c.value != nil && k != emptyKey && (s.base == nil || s.base.Values[k] == nil) {
 			keys = append(keys, k)
 		}
 	}
@@ -244,6 +244,9 @@ func (s *Session) Regenerate() error {
 	if s.over {
 		return ErrHeadersSent
 	}
+	if err := s.m.store.writable(); err != nil {
+		return err
+	}
 	s.regenerate = true
 	return nil
 }
@@ -253,7 +256,8 @@ func (s *Session) Regenerate() error {
 // new session. One that only another process knows, because that is cut off from
 // Redis, ends as well. While Redis is away the end is known to this process and
 // will reach Redis when it is back; the error is then [ErrUnavailable] with
-// [FallbackOff], and none otherwise.
+// [FallbackOff], and none otherwise. After [Manager.Stop] nothing reaches Redis any
+// more, and it is [ErrClosed].
 func (s *Session) Destroy() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,6 +285,11 @@ func (s *Session) Destroy() error {
 // the response and once more at its end; call it before a stream or a WebSocket
 // takes the connection over, and within one to keep changes meanwhile. A ctx that
 // ends does not end the save, which [Config].Timeout bounds.
+//
+// A login, a new session and [Session.Regenerate] need a cookie: save them before
+// the connection is taken over (http.Hijacker), and whoever then writes a header
+// of his own has to send the Set-Cookie that w.Header() has after Hijack.
+// httputil.ReverseProxy does.
 func (s *Session) Save(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type store struct {
 	adopted func(ctx context.Context, id ident, r *record, since int64) error
 	dropped func(ctx context.Context, id ident, r *record)
 
+	closed atomic.Bool // after Stop nothing is brought over
+
 	mu      sync.Mutex
 	journal map[*entry]struct{} // dirty entries
 	pending []func(context.Context) error
@@ -39,6 +42,7 @@ type store struct {
 // A plan is what to make of a session.
 type plan struct {
 	next *record
+	was  *record // what next is made of; nil: nothing
 	to   ident   // a new ID; empty: the same
 	left *record // what stays under the old ID; nil: nothing
 	// changes are what makes next of what there is, and mark names them if there
@@ -163,7 +167,7 @@ func (st *store) check(r *record) (*record, error) {
 
 // create stores a new session.
 func (st *store) create(ctx context.Context, id ident, r *record) error {
-	raw, err := st.encode(r, id)
+	raw, err := st.encode(r, nil, id)
 	if err != nil {
 		return err
 	}
@@ -179,6 +183,8 @@ func (st *store) create(ctx context.Context, id ident, r *record) error {
 		case err == nil:
 			st.saw(e, &view{rec: r, raw: raw, tick: tick})
 			return nil
+		case unfit(err):
+			return err
 		case st.cfg.Fallback != FallbackMemory, errors.Is(err, ErrClosed):
 			return unavailable(err)
 		}
@@ -244,7 +250,7 @@ func (st *store) update(ctx context.Context, id ident, f func(cur *record) (*pla
 		case errors.Is(err, errGone), errors.Is(err, errCorrupt):
 			e.view.Store(&view{gone: true})
 			return nil, errGone
-		case errors.Is(err, ErrTooLarge):
+		case unfit(err):
 			return nil, err
 		case errors.Is(err, ErrClosed):
 			return nil, unavailable(err)
@@ -266,7 +272,11 @@ func (st *store) planned(cur *record, f func(*record) (*plan, error)) (*plan, er
 	if st.ended(cur) {
 		return nil, errGone
 	}
-	return f(cur)
+	p, err := f(cur)
+	if p != nil {
+		p.was = cur
+	}
+	return p, err
 }
 
 // swap carries a plan out in the backend, in place of what begins with base.
@@ -275,7 +285,7 @@ func (st *store) swap(ctx context.Context, id ident, base []byte, p *plan) (next
 	if p.to.token != "" {
 		at = p.to
 	}
-	raw, err := st.encode(p.next, at)
+	raw, err := st.encode(p.next, p.was, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -323,11 +333,13 @@ func (st *store) decode(raw []byte, id ident) (*view, error) {
 	return &view{rec: r, raw: raw}, nil
 }
 
-// encode refuses what is too large and says which keys are to blame.
-func (st *store) encode(r *record, id ident) ([]byte, error) {
+// encode refuses what is too large and says which keys are to blame. What holds no
+// more than before is never refused: the limit may have been lowered, and neither
+// a Delete nor a note of use can help it.
+func (st *store) encode(r, was *record, id ident) ([]byte, error) {
 	raw, err := st.format.encode(r, id)
 	st.stats.saw(len(raw))
-	if err == nil && len(raw) > st.cfg.MaxBytes {
+	if err == nil && len(raw) > st.cfg.MaxBytes && r.holds() > was.holds() {
 		err = tooLarge(r, len(raw), st.cfg.MaxBytes)
 	}
 	return raw, err

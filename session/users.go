@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,7 +257,7 @@ func (m *Manager) fence(ctx context.Context, user string) (fence, error) {
 // enlist lists a session under its user and ends those that are one too many.
 func (m *Manager) enlist(ctx context.Context, id ident, r *record, f fence) error {
 	if m.index == nil || m.store.kept(id) {
-		m.limitMemory(ctx, r.User)
+		m.limitMemory(ctx, id, r.User)
 		return nil
 	}
 	err := m.list(ctx, id, r, f)
@@ -287,8 +288,9 @@ func (m *Manager) evict(ctx context.Context, user, sid string) {
 	m.event(nil, Event{Kind: Revoked, UserID: user})
 }
 
-// limitMemory is MaxPerUser without an index.
-func (m *Manager) limitMemory(ctx context.Context, user string) {
+// limitMemory is MaxPerUser without an index; latest is the session that has
+// just been made.
+func (m *Manager) limitMemory(ctx context.Context, latest ident, user string) {
 	if m.cfg.MaxPerUser == 0 {
 		return
 	}
@@ -298,7 +300,18 @@ func (m *Manager) limitMemory(ctx context.Context, user string) {
 			all = append(all, found{e.id, v.rec})
 		}
 	})
-	slices.SortFunc(all, func(a, b found) int { return int(a.rec.AuthTime - b.rec.AuthTime) })
+	slices.SortFunc(all, func(a, b found) int {
+		switch {
+		case a.rec.AuthTime != b.rec.AuthTime:
+			return cmp.Compare(a.rec.AuthTime, b.rec.AuthTime)
+		case a.id.sid == latest.sid: // within the same millisecond
+			return 1
+		case b.id.sid == latest.sid:
+			return -1
+		default:
+			return 0
+		}
+	})
 	for _, f := range all[:max(0, len(all)-m.cfg.MaxPerUser)] {
 		m.evict(ctx, user, f.id.sid)
 	}

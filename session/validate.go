@@ -1,9 +1,13 @@
 package session
 
 import (
+	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pedro-go/pedro/internal/env"
 )
@@ -48,6 +52,16 @@ func (c Config) validate() error {
 		p.Add("SESSION_FALLBACK", "must be memory, read-only or off")
 	}
 	return p.Err(ErrInvalidConfig)
+}
+
+// validate reports what is wrong with the options and the client.
+func (o *options) validate(p *env.Problems, client redis.UniversalClient, cfg Config) {
+	if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
+		p.Add("client", "is a nil %T: make one, or give nil itself to keep sessions in memory only", client)
+	}
+	if o.express != nil {
+		o.express.validate(p, cfg)
+	}
 }
 
 func (c Config) validateSecrets(p *env.Problems) {
@@ -96,11 +110,14 @@ func (c Config) validateCookie(p *env.Problems) {
 	if strings.HasPrefix(c.Name, "__Host-") && (c.Domain != "" || c.Path != "/") {
 		p.Add("SESSION_NAME", "__Host- excludes SESSION_DOMAIN and any SESSION_PATH but /; drop one of them")
 	}
-	if strings.ContainsAny(c.Domain, " ;,/:\r\n\"") {
+	if !sendable("/", c.Domain) {
 		p.Add("SESSION_DOMAIN", "must be a host name such as example.org")
 	}
-	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, ";\r\n\"") {
+	switch {
+	case !strings.HasPrefix(c.Path, "/"), strings.ContainsAny(c.Path, ";\r\n\""):
 		p.Add("SESSION_PATH", "must begin with /, and hold no semicolon, quote or line break")
+	case !sendable(c.Path, ""):
+		p.Add("SESSION_PATH", "must be of printable ASCII: escape all else, as a URL does")
 	}
 	switch c.SameSite {
 	case "lax", "strict", "none":
@@ -134,6 +151,13 @@ func (c Config) validateTimes(p *env.Problems) {
 	if c.LocalCache < 0 || c.LocalCache > time.Minute {
 		p.Add("SESSION_LOCAL_CACHE", "must be between 0 (off) and 1m")
 	}
+}
+
+// sendable reports whether net/http sends a cookie with this path and domain as
+// they are: what is not valid it leaves out, and only logs that.
+func sendable(path, domain string) bool {
+	c := http.Cookie{Name: "x", Path: path, Domain: domain, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return c.Valid() == nil
 }
 
 // validName reports whether a cookie may have this name (RFC 9110, token).

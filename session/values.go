@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -71,9 +70,10 @@ func get[T any](s *Session, key string) (v T, ok bool) {
 // later save wins; different keys never harm one another.
 //
 // The error is [ErrUnavailable] if the request has a session that cannot be
-// asked for, [ErrHeadersSent] if a session would have to be made after the
-// response has begun, [ErrTooLarge], or that of encoding the value or of a key that
-// is not UTF-8.
+// asked for, or [Config].Fallback forbids changes while Redis is away,
+// [ErrHeadersSent] if a session would have to be made after the response has begun,
+// [ErrTooLarge], or that of encoding the value or of a key that is not UTF-8 or
+// that [WithExpressSessions] gives another meaning.
 func Set[T any](s *Session, key string, v T) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -89,7 +89,8 @@ func Set[T any](s *Session, key string, v T) error {
 
 // Update sets a key to what f makes of its value, the zero value if it has
 // none: for counters and lists. If another request saves the key first, f is
-// called again with what that saved, so f must have no other effect. That may be
+// called again with what that saved, so f must have no other effect, and it must
+// not use the session, which waits for it: read other keys before. That may be
 // after the response, on another goroutine, if Redis was away meanwhile: f must not
 // use anything of the request then, and what it panics at stays as it is. Errors
 // are those of [Set].
@@ -123,60 +124,63 @@ func Update[T any](s *Session, key string, f func(T) T) error {
 }
 
 // Pop returns the value of a key and deletes it: for messages that are shown
-// once.
+// once. While changes are refused, see [FallbackReadOnly], it finds nothing, and
+// the value stays for later.
 func Pop[T any](s *Session, key string) (T, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.load()
 	v, ok := get[T](s, key)
-	if _, there := s.value(key); there {
-		_ = s.put(key, &change{blind: true})
+	if _, there := s.value(key); there && s.put(key, &change{blind: true}) != nil {
+		var zero T
+		return zero, false
 	}
 	return v, ok
 }
 
-// Delete removes a key. It does nothing if there is none.
+// Delete removes a key. It does nothing if there is none. While changes are
+// refused the response is 503.
 func (s *Session) Delete(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.load()
 	if _, there := s.value(key); there {
-		_ = s.put(key, &change{blind: true})
+		s.note(key, &change{blind: true})
 	}
 }
 
-// put notes a change, unless it would make the session too large.
-func (s *Session) put(key string, c *change) error {
-	if !utf8.ValidString(key) {
-		return fmt.Errorf("session: the key %q is not UTF-8", key)
-	}
-	if c.value != nil && s.size()+len(key)+len(c.value) > s.m.cfg.MaxBytes {
-		values := s.apply(s.base)
-		values[key] = c.value
-		return tooLarge(&record{Values: values}, s.size()+len(key)+len(c.value), s.m.cfg.MaxBytes)
-	}
+// note has a change saved.
+func (s *Session) note(key string, c *change) {
 	if s.changes == nil {
 		s.changes = map[string]*change{}
 	}
 	s.changes[key] = c
-	return nil
 }
 
-// size is roughly how large the session is.
-func (s *Session) size() int {
-	n := 256
-	if s.base != nil {
-		n += sizeOf(s.base)
+// put notes a change, unless the session could not be saved with it.
+func (s *Session) put(key string, c *change) error {
+	if !utf8.ValidString(key) {
+		return fmt.Errorf("session: the key %q is not UTF-8", key)
 	}
-	for key, c := range s.changes {
-		if c.value != nil {
-			n += len(key) + len(c.value)
-		}
-		if s.base != nil {
-			n -= len(s.base.Values[key])
+	if err := s.m.format.accepts(key); err != nil {
+		return err
+	}
+	if s.effective(key, c) {
+		if err := s.m.store.writable(); err != nil {
+			return err
 		}
 	}
-	return n
+	before, had := s.changes[key]
+	s.note(key, c)
+	err := s.fits()
+	switch {
+	case err == nil:
+	case had:
+		s.changes[key] = before
+	default:
+		delete(s.changes, key)
+	}
+	return err
 }
 
 // apply returns the values of cur with this request's changes; of two blind
@@ -223,22 +227,4 @@ func (s *Session) changed() bool {
 		}
 	}
 	return false
-}
-
-// tooLarge names the keys that take most.
-func tooLarge(r *record, size, limit int) error {
-	type item struct {
-		key string
-		n   int
-	}
-	var items []item
-	for key, value := range r.Values {
-		items = append(items, item{key, len(value)})
-	}
-	slices.SortFunc(items, func(a, b item) int { return b.n - a.n })
-	var names []string
-	for _, i := range items[:min(3, len(items))] {
-		names = append(names, fmt.Sprintf("%q (%d bytes)", i.key, i.n))
-	}
-	return fmt.Errorf("%w: %d bytes, SESSION_MAX_BYTES is %d; the largest keys are %s", ErrTooLarge, size, limit, strings.Join(names, ", "))
 }

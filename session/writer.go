@@ -144,8 +144,9 @@ func (w *writer) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack saves the session and hands the connection over. A new session cannot
-// be delivered on it, since the headers are the handler's now: make it before.
+// Hijack saves the session and hands the connection over. The headers are the
+// handler's now: a cookie that an earlier save has made is in them for whoever
+// writes them, and no other is made, since it might get lost.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil || w.begun {
@@ -163,6 +164,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if failure != nil {
 		s.m.failed(s, failure)
 	}
+	w.headers()
 	return conn, rw, nil
 }
 
