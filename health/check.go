@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -34,12 +35,14 @@ type check struct {
 
 // result is what is known since the last run.
 type result struct {
+	cause
+
 	status   Status
-	err      error
 	at       time.Time // when the run ended; zero before the first
 	duration time.Duration
 	since    time.Time // when the status became what it is
 	details  any
+	encoded  json.RawMessage // the details
 	gauges   []Gauge
 	advice   []string
 }
@@ -54,6 +57,9 @@ type Sample struct {
 func newCheck(owner *Checker, name string, f func(context.Context) error, opts []CheckOption) *check {
 	if name == "" || strings.ContainsAny(name, "/,") {
 		panic("health: Add needs a name without a slash or a comma, got " + strings.ToValidUTF8(name, "?"))
+	}
+	if _, ok := endpointOf(name); ok {
+		panic("health: Add of a check with the name of an endpoint, " + name)
 	}
 	if f == nil {
 		f = func(context.Context) error { return nil }
@@ -72,7 +78,8 @@ func newCheck(owner *Checker, name string, f func(context.Context) error, opts [
 	if ch.opts.timeout <= 0 {
 		ch.opts.timeout = owner.cfg.Timeout
 	}
-	ch.result = result{status: Fail, err: errNoResult, since: time.Now()}
+	ch.result = result{since: time.Now()}
+	ch.result.cause, ch.result.status = examine(errNoResult)
 	return ch
 }
 
@@ -198,21 +205,33 @@ func (ch *check) protect(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicError(v)
-			ch.owner.opts.logger.Error("health check panicked", "check", ch.name, "panic", v, "stack", string(debug.Stack()))
+			ch.logPanic("check", v)
 		}
 	}()
 	return ch.f(ctx)
+}
+
+// caught keeps a panic of the host's code from ending the process. It is
+// deferred.
+func (ch *check) caught(where string) {
+	if v := recover(); v != nil {
+		ch.logPanic(where, v)
+	}
+}
+
+func (ch *check) logPanic(where string, v any) {
+	ch.owner.opts.logger.Error("health check panicked", "check", ch.name, "in", where, "panic", v, "stack", string(debug.Stack()))
 }
 
 // record takes a run's outcome over into the result, by the thresholds, and
 // makes a new snapshot.
 func (ch *check) record(err error, took time.Duration) Status {
 	now := time.Now()
-	outcome := statusOf(err)
+	why, outcome := ch.examine(err)
 	if outcome == Fail && ch.opts.optional {
 		outcome = Warn
 	}
-	next := result{err: err, at: now, duration: took}
+	next := result{cause: why, at: now, duration: took}
 	ch.collect(&next)
 
 	ch.owner.mu.Lock()
@@ -265,26 +284,6 @@ func (ch *check) decide(status, outcome Status) Status {
 	}
 }
 
-// collect calls the functions that tell more about the component. A panic in
-// one of them must not end the process, nor fail the check.
-func (ch *check) collect(r *result) {
-	defer func() {
-		if v := recover(); v != nil {
-			ch.owner.opts.logger.Error("health details panicked", "check", ch.name, "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	if ch.opts.details != nil {
-		r.details = ch.opts.details()
-		r.gauges = derived(r.details)
-	}
-	if ch.opts.gauges != nil {
-		r.gauges = append(r.gauges, ch.opts.gauges()...)
-	}
-	if ch.opts.advise != nil {
-		r.advice = ch.opts.advise()
-	}
-}
-
 // report logs a change and tells the observers of the run.
 func (ch *check) report(from, to result) {
 	opts := &ch.owner.opts
@@ -297,6 +296,11 @@ func (ch *check) report(from, to result) {
 		opts.logger.LogAttrs(context.Background(), level, "health changed", attrs...)
 	}
 	for _, f := range opts.observers {
-		f(Event{Check: ch.name, From: from.status, To: to.status, Duration: to.duration, Err: to.err})
+		ch.tell(f, Event{Check: ch.name, From: from.status, To: to.status, Duration: to.duration, Err: to.err})
 	}
+}
+
+func (ch *check) tell(observer func(Event), e Event) {
+	defer ch.caught("observer")
+	observer(e)
 }

@@ -56,8 +56,9 @@ func (c *Checker) Config() Config { return c.cfg }
 // [Optional]. It may be added at any time; after Start it begins at once.
 //
 // A nil check always passes: it carries [Details], [Gauges] and [Advise] of
-// something that cannot fail. Add panics if the name is empty, taken or has a
-// slash: a mistake in the host's wiring.
+// something that cannot fail. Add panics if the name is empty or taken, has a
+// slash or a comma, or is that of an endpoint (live, ready, startup, detailed),
+// which its URL would mean: a mistake in the host's wiring.
 func (c *Checker) Add(name string, f func(context.Context) error, opts ...CheckOption) {
 	ch := newCheck(c, name, f, opts)
 	c.mu.Lock()
@@ -160,16 +161,17 @@ func (c *Checker) Stop(ctx context.Context) error {
 }
 
 // Report returns what is known, everything included. Checks that run on demand
-// are run if their result is too old, which ctx bounds.
+// are run if their result is too old, which ctx bounds; if it is done already,
+// none is run.
 func (c *Checker) Report(ctx context.Context) Report {
-	c.demand(ctx, "")
+	c.demand(ctx, query{})
 	return c.snapshot().report
 }
 
-// demand runs the checks on demand whose results are too old, or only the named
-// one, and waits for them.
-func (c *Checker) demand(ctx context.Context, only string) {
-	if !c.snapshot().demand {
+// demand runs the checks on demand that a query's answer rests on and whose
+// results are too old, and waits for them.
+func (c *Checker) demand(ctx context.Context, q query) {
+	if !c.snapshot().demand || q.endpoint == endpointLive || ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
@@ -177,7 +179,7 @@ func (c *Checker) demand(ctx context.Context, only string) {
 	c.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, ch := range checks {
-		if ch.opts.onDemand > 0 && (only == "" || only == ch.name) {
+		if ch.opts.onDemand > 0 && q.restsOn(ch.name, ch.opts.startup) {
 			wg.Go(func() { ch.refresh(ctx) })
 		}
 	}

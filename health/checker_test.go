@@ -48,6 +48,9 @@ func TestAddPanicsOnWiringMistakes(t *testing.T) {
 		"slash":   func(c *health.Checker) { c.Add("a/b", pass) },
 		"comma":   func(c *health.Checker) { c.Add("a,b", pass) },
 		"twice":   func(c *health.Checker) { c.Add("a", pass); c.Add("a", pass) },
+
+		"an endpoint's name": func(c *health.Checker) { c.Add("live", pass) },
+		"no silence":         func(c *health.Checker) { c.Heartbeat("loop", 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

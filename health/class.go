@@ -5,11 +5,42 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
 	"syscall"
 )
+
+// cause is what is known of a check's error. It is worked out once, and not
+// under a lock: the methods of an error are the host's code.
+type cause struct {
+	err         error
+	class, text string
+}
+
+// stale is the cause of a result that nobody believes any more.
+var stale, _ = examine(errStale)
+
+// examine asks an error what it says, and what it means for the check.
+func examine(err error) (cause, Status) {
+	if err == nil {
+		return cause{}, Pass
+	}
+	return cause{err: err, class: class(err), text: err.Error()}, statusOf(err)
+}
+
+// examine is the function of that name, for errors whose methods may panic: a
+// nil pointer that was returned as an error is one.
+func (ch *check) examine(err error) (c cause, outcome Status) {
+	defer func() {
+		if v := recover(); v != nil {
+			ch.logPanic("its error", v)
+			c, outcome = examine(fmt.Errorf("%w: a %T: %v", errBadError, err, v))
+		}
+	}()
+	return examine(err)
+}
 
 // class says what kind of error it is, in words that give nothing away: no
 // host, no name, no text of a server.
@@ -17,7 +48,7 @@ func class(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, errPanicked):
+	case errors.Is(err, errPanicked), errors.Is(err, errBadError):
 		return "panic"
 	case errors.Is(err, errNoResult):
 		return "not checked yet"

@@ -41,7 +41,8 @@
 // A check has a time limit, by default shorter than the kubelet's of one
 // second. One that ignores it counts as timed out at the limit and is not
 // started again until it has returned: a check that hangs for ever costs one
-// goroutine. A panic is a failure, and its stack goes to the log.
+// goroutine. A panic is a failure, and its stack goes to the log. So is one in
+// the methods of the error that a check returns.
 //
 // # Privacy
 //

@@ -28,7 +28,9 @@ func withRates(now, before []Gauge, elapsed time.Duration) []Gauge {
 	}
 	for i, g := range now {
 		if v, ok := last[g.Name]; ok && g.Counter && g.Value >= v && elapsed > 0 {
-			now[i].Rate = (g.Value - v) / elapsed.Seconds()
+			if rate := (g.Value - v) / elapsed.Seconds(); isFinite(rate) {
+				now[i].Rate = rate
+			}
 		}
 	}
 	return now

@@ -49,16 +49,18 @@ func WithRedactor(f func(check string, err error) string) HandlerOption {
 type handler struct {
 	c      *Checker
 	level  func(*http.Request) Level
-	redact func(check string, err error) string
+	redact func(check string, err error) string // nil: the error's own text
 }
 
 // Handler serves the endpoints that the package's documentation lists. It finds
-// out by itself where it is mounted, with or without the prefix stripped.
+// out by itself where it is mounted, with or without the prefix stripped. Where
+// the router does not say so in Request.Pattern, as that of net/http does for a
+// subtree ("/api/health/"), the last two names of the mount should be those of
+// no endpoint and no check.
 func Handler(c *Checker, opts ...HandlerOption) http.Handler {
 	h := &handler{
-		c:      c,
-		level:  func(*http.Request) Level { return LevelStates },
-		redact: func(_ string, err error) string { return err.Error() },
+		c:     c,
+		level: func(*http.Request) Level { return LevelStates },
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -102,7 +104,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if q.format == 0 {
 		q.format = negotiate(r.Header["Accept"], q.verbose)
 	}
-	h.c.demand(r.Context(), q.check)
+	h.c.demand(r.Context(), q)
 	h.write(w, r.Method, q)
 }
 
@@ -117,71 +119,17 @@ type query struct {
 	format   format
 }
 
-// leavesOut reports whether a check does not count.
-func (q query) leavesOut(check string) bool {
-	return q.check != "" && q.check != check || slices.Contains(q.exclude, check)
-}
-
-type endpoint int
-
-const (
-	endpointBasic endpoint = iota
-	endpointLive
-	endpointReady
-	endpointStartup
-	endpointDetailed
-)
-
-func endpointOf(name string) (endpoint, bool) {
-	switch name {
-	case "live":
-		return endpointLive, true
-	case "ready":
-		return endpointReady, true
-	case "startup":
-		return endpointStartup, true
-	case "detailed":
-		return endpointDetailed, true
+// restsOn reports whether a check counts, unless the answer is that of /live,
+// which rests on none.
+func (q query) restsOn(check string, startup bool) bool {
+	switch {
+	case q.check != "" && q.check != check:
+		return false
+	case q.endpoint == endpointStartup && !startup:
+		return false
 	default:
-		return endpointBasic, false
+		return !slices.Contains(q.exclude, check)
 	}
-}
-
-// route reads the path from its end, because where it begins is up to the
-// host's router.
-func (h *handler) route(r *http.Request) (e endpoint, check string, ok bool) {
-	path := strings.TrimSuffix(r.URL.Path, "/")
-	i := strings.LastIndexByte(path, '/')
-	last := path[i+1:]
-	if e, ok := endpointOf(last); ok {
-		return e, "", true
-	}
-	known := h.knows(last)
-	if i > 0 {
-		parent := path[strings.LastIndexByte(path[:i], '/')+1 : i]
-		if e, ok := endpointOf(parent); ok {
-			return e, last, known
-		}
-	}
-	if known {
-		return endpointBasic, last, true
-	}
-	return endpointBasic, "", mounted(r.Pattern, path)
-}
-
-// mounted reports whether the path is where the handler is mounted, and not
-// some unknown thing below it. Only the standard router tells: after others
-// everything counts.
-func mounted(pattern, path string) bool {
-	_, below, ok := strings.Cut(pattern, "/")
-	if !ok || !strings.HasSuffix(below, "/") || strings.ContainsRune(below, '{') {
-		return true
-	}
-	return path == "" || strings.HasSuffix("/"+strings.TrimSuffix(below, "/"), path)
-}
-
-func (h *handler) knows(name string) bool {
-	return slices.ContainsFunc(h.c.snapshot().report.Checks, func(r CheckReport) bool { return r.Name == name })
 }
 
 // excluded returns the names in ?exclude=, which may be repeated and may have

@@ -18,7 +18,13 @@ type heartbeat struct {
 // process that is stuck. The silence begins now. beat is cheap and safe for
 // concurrent use. Do not call it depending on anything outside the process: a
 // restart mends only the process.
+//
+// Heartbeat panics if maxSilence is not positive: a mistake in the host's
+// wiring, which would make the process one that is never alive.
 func (c *Checker) Heartbeat(name string, maxSilence time.Duration) (beat func()) {
+	if maxSilence <= 0 {
+		panic("health: Heartbeat of " + name + " needs a silence that is longer than nothing")
+	}
 	h := &heartbeat{name: name, maxSilence: maxSilence}
 	beat = func() { h.last.Store(int64(time.Since(c.began))) }
 	beat()

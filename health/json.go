@@ -21,18 +21,18 @@ type body struct {
 
 // service is a check in it.
 type service struct {
-	Status    Status     `json:"status"`
-	Optional  bool       `json:"optional,omitempty"`
-	Error     string     `json:"error,omitempty"`   // the class
-	Message   string     `json:"message,omitempty"` // the text
-	Since     *time.Time `json:"since,omitempty"`
-	CheckedAt *time.Time `json:"checked_at,omitempty"`
-	LatencyMS float64    `json:"latency_ms,omitempty"`
-	P50MS     float64    `json:"latency_p50_ms,omitempty"`
-	P99MS     float64    `json:"latency_p99_ms,omitempty"`
-	Details   any        `json:"details,omitempty"`
-	Gauges    []Gauge    `json:"gauges,omitempty"`
-	History   []Sample   `json:"history,omitempty"`
+	Status    Status          `json:"status"`
+	Optional  bool            `json:"optional,omitempty"`
+	Error     string          `json:"error,omitempty"`   // the class
+	Message   string          `json:"message,omitempty"` // the text
+	Since     *time.Time      `json:"since,omitempty"`
+	CheckedAt *time.Time      `json:"checked_at,omitempty"`
+	LatencyMS float64         `json:"latency_ms,omitempty"`
+	P50MS     float64         `json:"latency_p50_ms,omitempty"`
+	P99MS     float64         `json:"latency_p99_ms,omitempty"`
+	Details   json.RawMessage `json:"details,omitempty"`
+	Gauges    []Gauge         `json:"gauges,omitempty"`
+	History   []Sample        `json:"history,omitempty"`
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -67,7 +67,7 @@ func (v *view) service(r *CheckReport) service {
 	}
 	s.LatencyMS, s.P50MS, s.P99MS = ms(r.Duration), ms(r.P50), ms(r.P99)
 	if v.everything() {
-		s.Details, s.Gauges, s.History = r.Details, r.Gauges, r.History
+		s.Details, s.Gauges, s.History = r.encoded, r.Gauges, r.History
 	}
 	return s
 }
@@ -123,24 +123,10 @@ func (v *view) healthJSON() []byte {
 	return marshal(b)
 }
 
-// marshal renders JSON. Details come from the host and may be anything: what
-// encoding/json cannot render must not take the endpoint down.
+// marshal renders JSON.
 func marshal(b any) []byte {
 	data, err := json.Marshal(b)
-	if err == nil {
-		return append(data, '\n')
-	}
-	switch b := b.(type) {
-	case body:
-		for name, s := range b.Services {
-			s.Details, s.Gauges = "cannot be shown as JSON", nil
-			b.Services[name] = s
-		}
-		data, err = json.Marshal(b)
-	case draftBody:
-		data, err = json.Marshal(draftBody{Status: b.Status})
-	}
-	if err != nil { // cannot be: what is left is ours
+	if err != nil { // cannot be: all of it is ours, and details are JSON already
 		return []byte("{}\n")
 	}
 	return append(data, '\n')

@@ -26,7 +26,7 @@ func WithLogger(l *slog.Logger) Option {
 
 // WithObserver adds a function that is called after each run of a check. It is
 // where metrics attach. It may be called from several goroutines at once and
-// must not block. nil does nothing.
+// must not block. A panic in it is logged. nil does nothing.
 func WithObserver(f func(Event)) Option {
 	return func(o *options) {
 		if f != nil {
@@ -72,10 +72,11 @@ func Every(d time.Duration) CheckOption { return func(o *checkOptions) { o.every
 // Timeout sets the time limit of the check. Zero or less keeps Config.Timeout.
 func Timeout(d time.Duration) CheckOption { return func(o *checkOptions) { o.timeout = d } }
 
-// OnDemand runs the check when somebody asks, instead of in the background, and
-// keeps the result for ttl. Requests that come meanwhile wait for the same run,
-// at most for the check's time limit. It is for checks that cost something and
-// whose result is seldom wanted. Zero or less keeps the background.
+// OnDemand runs the check when somebody asks for what rests on it, instead of in
+// the background, and keeps the result for ttl. Requests that come meanwhile
+// wait for the same run, at most for the check's time limit; /live and requests
+// that leave the check out do not. It is for checks that cost something and whose
+// result is seldom wanted. Zero or less keeps the background.
 func OnDemand(ttl time.Duration) CheckOption { return func(o *checkOptions) { o.onDemand = ttl } }
 
 // Thresholds makes the check fail only after fall failures in a row, and pass
@@ -88,11 +89,13 @@ func Thresholds(fall, rise int) CheckOption {
 // Details adds what f returns to /detailed, for those who may see everything:
 // a struct of numbers such as pool.Stats(), as encoding/json has it. Fields with
 // well-known names are drawn as gauges on the page: see [Gauges]. f is called
-// after each run of the check, must not block, and must not return secrets.
+// after each run of the check, must not block, and must not return secrets. It
+// returns a copy that nobody changes afterwards.
 func Details(f func() any) CheckOption { return func(o *checkOptions) { o.details = f } }
 
 // Gauges adds numbers to /detailed and bars to the page. f is called after each
-// run of the check and must not block.
+// run of the check and must not block. What is no number (NaN) or infinite is
+// left out.
 //
 // From [Details] these are made without being asked for: if there is a field
 // MaxConns, a bar for AcquiredConns and the numbers TotalConns, IdleConns and

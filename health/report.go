@@ -1,6 +1,7 @@
 package health
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -37,6 +38,9 @@ type CheckReport struct {
 	Details  any
 	Gauges   []Gauge
 	Advice   []string
+
+	text    string          // of Err
+	encoded json.RawMessage // Details
 }
 
 // quantiles returns the median and the 99th percentile of the durations.

@@ -63,9 +63,10 @@ func (c *Checker) rebuildLocked() {
 func (s *snapshot) add(ch *check, now time.Time) {
 	r := CheckReport{
 		Name: ch.name, Status: ch.result.status, Optional: ch.opts.optional,
-		Err: ch.result.err, Since: ch.result.since, At: ch.result.at, Duration: ch.result.duration,
-		History: ch.history, Details: ch.result.details, Gauges: ch.result.gauges, Advice: ch.result.advice,
+		Since: ch.result.since, At: ch.result.at, Duration: ch.result.duration, History: ch.history,
+		Details: ch.result.details, encoded: ch.result.encoded, Gauges: ch.result.gauges, Advice: ch.result.advice,
 	}
+	why := ch.result.cause
 	settled := ch.opts.startup && ch.succeeded // not run again, so its result stays
 	switch {
 	case ch.opts.onDemand > 0:
@@ -74,7 +75,7 @@ func (s *snapshot) add(ch *check, now time.Time) {
 	case !r.At.IsZero():
 		expires := r.At.Add(staleAfter(ch))
 		if !now.Before(expires) {
-			r.Status, r.Err = worse(r.Status, Fail), errStale
+			r.Status, why = worse(r.Status, Fail), stale
 		} else if s.expires.IsZero() || expires.Before(s.expires) {
 			s.expires = expires
 		}
@@ -82,7 +83,7 @@ func (s *snapshot) add(ch *check, now time.Time) {
 	if r.Optional && r.Status == Fail {
 		r.Status = Warn
 	}
-	r.Class = class(r.Err)
+	r.Err, r.Class, r.text = why.err, why.class, why.text
 	r.P50, r.P99 = quantiles(r.History)
 	s.report.Checks = append(s.report.Checks, r)
 
@@ -106,7 +107,7 @@ func (s *snapshot) decide(q query, live bool) (Status, []CheckReport) {
 	status := Pass
 	var checks []CheckReport
 	for i, r := range s.report.Checks {
-		if q.leavesOut(r.Name) || q.endpoint == endpointStartup && !s.startup[i] {
+		if !q.restsOn(r.Name, s.startup[i]) {
 			continue
 		}
 		checks = append(checks, r)

@@ -9,11 +9,11 @@ import (
 // view is what one request gets to see.
 type view struct {
 	query
-	Report             // as the snapshot has it, but for the checks, which are those that count
-	Verdict   Status   // of what was asked for
-	Silent    []string // heartbeats that are
-	Heartbeat []string // all of them
-	redact    func(check string, err error) string
+	Report                                         // as the snapshot has it, but for the checks, which are those that count
+	Verdict   Status                               // of what was asked for
+	Silent    []string                             // heartbeats that are
+	Heartbeat []string                             // all of them
+	redact    func(check string, err error) string // nil: the error's own text
 }
 
 // readyKey names an answer that a snapshot has ready.
@@ -107,6 +107,9 @@ func (v *view) everything() bool { return v.level >= LevelEverything }
 func (v *view) message(r *CheckReport) string {
 	if r.Err == nil || !v.everything() {
 		return ""
+	}
+	if v.redact == nil {
+		return r.text
 	}
 	return v.redact(r.Name, r.Err)
 }

@@ -45,6 +45,9 @@ type member struct {
 	begun  bool          // Start was called; written by Start, read by Stop after it
 	late   chan struct{} // closed when the background start of an optional component is over; nil without one
 	report Report        // guarded by the group's mu
+
+	watched chan struct{} // closed when nobody waits on failed any more; nil if nobody did
+	failed  <-chan error  // the channel of a Failer; set before watched is closed
 }
 
 // New returns an empty Group. Its error wraps [ErrInvalidConfig].

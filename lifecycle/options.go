@@ -90,7 +90,8 @@ func WithSignals(sig ...os.Signal) Option {
 
 // WithSignalSource makes [Group.Run] take its signals from c instead of from
 // the operating system: from a host that has registered them already, or from a
-// test. SIGHUP on it means reload, anything else stop. nil does nothing.
+// test. SIGHUP on it means reload, also where no [OnReload] gives it something
+// to do; anything else means stop. nil does nothing.
 func WithSignalSource(c <-chan os.Signal) Option {
 	return func(o *options) { o.signalSource = c }
 }
@@ -133,7 +134,8 @@ func After(names ...string) AddOption {
 
 // Optional lets the group run without the component. If its first Start fails,
 // the failure is logged, those after it start all the same, and Start is tried
-// again in the background, see [Retry], until it succeeds or the group stops.
+// again in the background, see [Retry], until it succeeds or the group stops. A
+// Start that hangs or panics is not tried again: the component has failed then.
 // If an optional component or task ends by itself, the group goes on.
 func Optional() AddOption {
 	return func(o *addOptions) { o.optional = true }
@@ -167,7 +169,8 @@ const (
 //
 // Zero or less means 250 milliseconds for min and 15 seconds for max. Without
 // Retry a Start is called once, unless the component is optional, and a task is
-// not restarted. A panic in Start is not retried.
+// not restarted. A Start that panics, or ignores the end of its context, is not
+// retried.
 func Retry(minPause, maxPause time.Duration) AddOption {
 	if minPause <= 0 {
 		minPause = DefaultRetryMin

@@ -94,7 +94,7 @@ func (g *Group) watchSignals(ctx context.Context, signals <-chan os.Signal, over
 				signals = nil
 				continue
 			}
-			if sig == syscall.SIGHUP && len(g.opts.reload) > 0 {
+			if sig == syscall.SIGHUP && (len(g.opts.reload) > 0 || g.opts.signalSource != nil) {
 				select {
 				case hup <- struct{}{}:
 				default: // one is waiting already, and will see the latest state

@@ -272,6 +272,26 @@ func TestReload(t *testing.T) {
 
 // A SIGHUP that comes while the group starts is not lost: what it tells of may
 // have come after the settings were read.
+// TestReloadOfNothing shows that SIGHUP of a host's own source never stops.
+func TestReloadOfNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, signals := signalled(t, lifecycle.Config{})
+		g.Go("task", untilDone)
+		done := run(t.Context(), g)
+		synctest.Wait()
+		signals <- syscall.SIGHUP
+		synctest.Wait()
+		if got := g.State(); got != lifecycle.StateRunning {
+			t.Fatalf("after SIGHUP: %v, want running", got)
+		}
+		signals <- syscall.SIGTERM
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
 func TestReloadDuringStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

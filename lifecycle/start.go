@@ -147,16 +147,18 @@ func (g *Group) startAgain(ctx *limited, m *member, began time.Time, err error) 
 // startOptional makes the first attempt.
 func (g *Group) startOptional(dog *watchdog, m *member, began time.Time) error {
 	err := g.attemptLimited(dog, m, began, 1)
-	if err != nil && dog.ctx.Err() == nil {
+	if err == nil || dog.ctx.Err() != nil {
+		return err
+	}
+	if !final(err) {
 		m.late = make(chan struct{})
 		go g.startLate(context.WithoutCancel(dog.ctx), m, began)
-		return nil
 	}
-	return err
+	return nil
 }
 
-// startLate goes on trying to start an optional component until it has started
-// or the group stops.
+// startLate goes on trying to start an optional component until it has started,
+// must not be tried again, or the group stops.
 func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
 	defer close(m.late)
 	ctx, cancel := context.WithCancel(ctx)
@@ -175,7 +177,7 @@ func (g *Group) startLate(ctx context.Context, m *member, began time.Time) {
 		pause = *m.opts.retry
 	}
 	for n := 1; pause.Wait(ctx, n-1) == nil; n++ {
-		if err := g.attemptLimited(dog, m, began, n+1); err == nil {
+		if err := g.attemptLimited(dog, m, began, n+1); err == nil || final(err) {
 			return
 		}
 	}
@@ -205,12 +207,13 @@ func (g *Group) startEnded(m *member, took time.Duration, attempt int, err error
 		r.Err = err
 		if err == nil {
 			r.State, r.Started = ComponentRunning, took
-		} else if !m.opts.optional {
+		} else if !m.opts.optional || final(err) {
 			r.State = ComponentFailed
 		}
 	})
 	g.observe(Event{Component: m.name, Phase: PhaseStart, Duration: took, Attempt: attempt, Err: err})
 	if f, ok := m.c.(Failer); ok && err == nil {
+		m.watched = make(chan struct{})
 		go g.watch(m, f)
 	}
 	return err
@@ -228,30 +231,6 @@ func final(err error) bool {
 	}
 	_, ok := errors.AsType[*PanicError](err)
 	return ok
-}
-
-// watch waits for a running component to end by itself.
-func (g *Group) watch(m *member, f Failer) {
-	select {
-	case <-g.quit:
-		return
-	case err := <-f.Failed():
-		err = &ComponentError{Name: m.name, Phase: PhaseRun, Err: err}
-		g.observe(Event{Component: m.name, Phase: PhaseRun, Err: err})
-		g.mu.Lock()
-		m.report.State, m.report.Err = ComponentFailed, err
-		if !m.opts.optional {
-			g.failure = append(g.failure, err)
-		}
-		g.mu.Unlock()
-		if m.opts.optional {
-			return
-		}
-		select {
-		case g.failed <- err:
-		default: // an earlier failure has done it
-		}
-	}
 }
 
 // errorDetails returns the stacks that an error carries, for the log.

@@ -45,7 +45,8 @@ func (g *Group) drainFailed(name string, err error) {
 // started after it have stopped, within ctx and Config.StopBudget. It goes on
 // after a failure and after the end of its time: then each component still gets
 // its Stop, with a context that is done. It returns the join of all errors,
-// each a [ComponentError].
+// each a [ComponentError]; that of a component that ended by itself meanwhile is
+// among them.
 //
 // Stop during a Start cuts the start short and waits for it. Without a Start it
 // does nothing but end the group. A second Stop waits for the first and returns
@@ -162,12 +163,13 @@ func (g *Group) stopMember(dog *watchdog, m *member) error {
 	if m.late != nil {
 		<-m.late // ends with g.quit, at the latest when its call is given up
 	}
+	last := g.lastWords(m)
 	g.update(m, func(r *Report) { r.State = ComponentStopping })
 	limited := dog.limit(cmp.Or(m.opts.stopTimeout, g.cfg.StopTimeout), errStopTimeout)
 	defer limited.release()
 	began := time.Now()
 	err := call(m.labelled, limited, m.c.Stop)
-	return g.stopEnded(m, time.Since(began), err)
+	return errors.Join(last, g.stopEnded(m, time.Since(began), err))
 }
 
 // stopEnded records the outcome of a Stop.

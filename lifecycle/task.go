@@ -11,7 +11,7 @@ import (
 // Go adds a background task. run is called in its place in the order and goes
 // on until the group stops; then its context ends and it has until its stop
 // limit to return. What it returns then is ignored if it is nil or the
-// context's error.
+// context's error; anything else is the error of its stop.
 //
 // If run returns earlier, [Group.Run] begins to stop the group and returns its
 // error, or [ErrEnded] if it was nil; a panic is a [PanicError]. With [Retry] a
@@ -50,15 +50,15 @@ func (t *task) Start(ctx context.Context) error {
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(t.done)
-		if err := t.loop(ctx); err != nil && ctx.Err() == nil {
+		if err := t.loop(ctx); err != nil {
 			t.failed <- err
 		}
 	}()
 	return nil
 }
 
-// loop calls run until it may not be called again. It returns nil only at the
-// end of ctx.
+// loop calls run until it may not be called again, and returns its error. That
+// is nil only at the end of ctx.
 func (t *task) loop(ctx context.Context) error {
 	failures := 0
 	for attempt := 1; ; attempt++ {
@@ -67,10 +67,10 @@ func (t *task) loop(ctx context.Context) error {
 		took := time.Since(began)
 		switch {
 		case ctx.Err() != nil:
-			if err != nil && !errors.Is(err, context.Canceled) {
-				t.ended(took, attempt, err) // too late to be anybody's error, but not lost
+			if errors.Is(err, context.Canceled) {
+				return nil // asked to end, it says so
 			}
-			return nil
+			return err
 		case err == nil:
 			return ErrEnded
 		case t.restart == nil:
@@ -81,7 +81,7 @@ func (t *task) loop(ctx context.Context) error {
 			failures = 0
 		}
 		if t.restart.Wait(ctx, failures) != nil {
-			return nil //nolint:nilerr // asked to end, it may return what it likes
+			return nil //nolint:nilerr // asked to end, and its failure has been told
 		}
 		failures++
 	}
@@ -100,13 +100,23 @@ func (t *task) call(ctx context.Context) error {
 }
 
 // Stop implements Component. It waits for run without an eye on ctx: the group
-// bounds the call and reports the stacks of a run that hangs.
+// bounds the call and reports the stacks of a run that hangs. Nobody waits for
+// its failure any more, so Stop returns it.
 func (t *task) Stop(context.Context) error {
-	if t.cancel != nil { // started
-		t.cancel()
-		<-t.done
+	if t.cancel == nil { // not started
+		return nil
 	}
-	return nil
+	t.cancel()
+	<-t.done
+	select {
+	case err := <-t.failed:
+		if errors.Is(err, ErrEnded) { // just before it was asked to
+			return nil
+		}
+		return err
+	default:
+		return nil
+	}
 }
 
 // Failed implements Failer.

@@ -14,7 +14,7 @@ func (t *Telemetry) watchChecks(c *health.Checker) error {
 	live := i.gauge("pedro.health.live", "1", "Whether the process needs no restart: 1 or 0")
 	return i.observed(func(o observer) {
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // what is known is enough: a collection waits for no check
+		cancel() // what is known is enough: a collection runs no check
 		report := c.Report(ctx)
 		for _, check := range report.Checks {
 			name := keyCheck.String(check.Name)

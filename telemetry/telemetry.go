@@ -90,7 +90,8 @@ type Sources struct {
 }
 
 // Watch has the numbers of s read whenever metrics are collected, for as long as
-// the MeterProvider lives. That asks no server.
+// the MeterProvider lives. That asks no server and runs no check: one on demand
+// is as it was when somebody last asked for it.
 func (t *Telemetry) Watch(s Sources) error {
 	var err error
 	if s.Pool != nil {

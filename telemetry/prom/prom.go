@@ -16,6 +16,7 @@ package prom
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -63,9 +64,9 @@ func (e *Exporter) Provider() metric.MeterProvider { return e.provider }
 // Start does nothing: an Exporter works from the beginning.
 func (e *Exporter) Start(context.Context) error { return nil }
 
-// Stop ends the provider.
+// Stop ends the provider. A second Stop returns nil.
 func (e *Exporter) Stop(ctx context.Context) error {
-	if err := e.provider.Shutdown(ctx); err != nil {
+	if err := e.provider.Shutdown(ctx); err != nil && !errors.Is(err, sdk.ErrReaderShutdown) {
 		return fmt.Errorf("prom: stop: %w", err)
 	}
 	return nil

@@ -8,11 +8,24 @@ import (
 	"testing"
 
 	"github.com/pedro-go/pedro/lifecycle"
+	"github.com/pedro-go/pedro/lifecycle/lifecycletest"
 	"github.com/pedro-go/pedro/telemetry"
 	"github.com/pedro-go/pedro/telemetry/prom"
 )
 
 var _ lifecycle.Component = (*prom.Exporter)(nil)
+
+func TestExporterIsAComponent(t *testing.T) {
+	t.Parallel()
+	lifecycletest.Run(t, func(t *testing.T) lifecycle.Component {
+		t.Helper()
+		metrics, err := prom.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return metrics
+	})
+}
 
 func TestServesWhatIsMeasured(t *testing.T) {
 	t.Parallel()
