@@ -46,7 +46,7 @@ func (c *Cache) Get(ctx context.Context, key string, dst any) error {
 	var data []byte
 	if !c.pending.has(key) {
 		var err error
-		if data, err = c.read(ctx, key); err != nil {
+		if data, _, err = c.read(ctx, key); err != nil {
 			c.counts.errors.Add(1)
 			return opError("get", err)
 		}

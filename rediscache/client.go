@@ -285,7 +285,7 @@ func (h boundHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook bounds a single command.
 func (h boundHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if blocking(cmd) {
+		if blocking(cmd.Name(), cmd) {
 			return next(ctx, cmd)
 		}
 		return next(&call{Context: ctx, deadline: limit(ctx, time.Now(), h.timeout)}, cmd)

@@ -9,7 +9,8 @@ import (
 
 // Decode is what a namespace makes of stored bytes.
 func Decode[V any](n *Namespace[V], data []byte) (value V, kind int) {
-	f := n.decode(data)
+	var f found[V]
+	n.decode(data, &f)
 	return f.value, int(f.kind)
 }
 

@@ -1,6 +1,7 @@
 package rediscache
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -43,15 +44,17 @@ func (n *Namespace[V]) fetch(ctx context.Context, key string) (found[V], error) 
 	if n.cache.pending.has(full) { // after the mark: what becomes pending later is touched
 		return found[V]{}, nil
 	}
-	data, err := n.cache.read(ctx, full)
+	data, shared, err := n.cache.read(ctx, full)
+	if shared && n.settings.codec == Raw { // which keeps it
+		data = bytes.Clone(data)
+	}
+	var f found[V]
+	if err == nil {
+		err = n.judge(ctx, data, &f)
+	}
 	if err != nil {
 		n.counts.errors.Add(1)
 		return found[V]{}, err
-	}
-	f, err := n.judge(ctx, data)
-	if err != nil {
-		n.counts.errors.Add(1)
-		return f, err
 	}
 	if n.near != nil && live && len(data) > 0 {
 		n.nearFill(key, &f, len(data), mark, epoch)
@@ -59,29 +62,25 @@ func (n *Namespace[V]) fetch(ctx context.Context, key string) (found[V], error) 
 	return f, nil
 }
 
-// judge decodes a stored form, and voids it if its versions no longer stand.
-func (n *Namespace[V]) judge(ctx context.Context, data []byte) (found[V], error) {
-	f := n.decode(data)
-	if f.kind == foundNothing || n.stands(&f) {
-		return f, nil
+// judge decodes a stored form into f, and voids it if its versions no longer
+// stand.
+func (n *Namespace[V]) judge(ctx context.Context, data []byte, f *found[V]) error {
+	n.decode(data, f)
+	if f.kind == foundNothing || n.stands(f) {
+		return nil
 	}
-	list := make([]*version, 1, 1+len(f.tags))
-	list[0] = n.generation
-	for _, tag := range f.tags {
-		list = append(list, n.tag(tag.tag))
-	}
-	values, err := n.cache.coherence.versions.resolve(ctx, list, false)
+	values, err := n.cache.coherence.versions.resolve(ctx, n.carried(f), false)
 	if err != nil {
-		return found[V]{}, err
+		return err
 	}
 	valid := values[0] == f.gen
 	for i, tag := range f.tags {
 		valid = valid && values[i+1] == tag.version
 	}
 	if !valid {
-		return found[V]{seal: f.seal}, nil
+		*f = found[V]{seal: f.seal}
 	}
-	return f, nil
+	return nil
 }
 
 // judgeMany is judge for several, with one round trip for all versions.
@@ -91,12 +90,12 @@ func (n *Namespace[V]) judgeMany(ctx context.Context, stored [][]byte) ([]found[
 	var ask []*version
 	var unsure []int
 	for i, data := range stored {
-		f := n.decode(data)
-		if founds[i] = f; f.kind == foundNothing || n.stands(&f) {
+		f := &founds[i]
+		if n.decode(data, f); f.kind == foundNothing || n.stands(f) {
 			continue
 		}
 		unsure = append(unsure, i)
-		for _, v := range n.carried(&f) {
+		for _, v := range n.carried(f) {
 			if _, twice := standing[v]; !twice {
 				standing[v] = versionUnknown
 				ask = append(ask, v)
@@ -195,17 +194,17 @@ func (n *Namespace[V]) encode(value V, ttl time.Duration, vs versionsOf) ([]byte
 	return data, nil
 }
 
-// decode reads a stored form. What it does not understand is nothing, and
-// counted.
-func (n *Namespace[V]) decode(data []byte) found[V] {
+// decode reads a stored form into f, which is zero. What it does not understand is
+// nothing, and counted. What codec Raw makes of it shares its memory.
+func (n *Namespace[V]) decode(data []byte, f *found[V]) {
 	if data == nil {
-		return found[V]{}
+		return
 	}
 	var env envelope
-	f := found[V]{seal: sealOf(data)}
+	f.seal = sealOf(data)
 	if err := env.parse(data); err != nil {
 		n.counts.undecodable.Add(1)
-		return f
+		return
 	}
 	f.created, f.gen, f.tags = env.created, env.gen, env.tags
 	if until, ok := env.freshUntil(); ok {
@@ -215,28 +214,51 @@ func (n *Namespace[V]) decode(data []byte) found[V] {
 	switch {
 	case env.flags&flagTombstone != 0:
 		f.buried = true
-		return f
+		return
 	case env.flags&flagNegative != 0:
 		if !stale {
 			f.kind = foundNegative
 		}
-		return f
+		return
 	}
 	payload, err := decompress(env.payload, env.flags, n.cache.cfg.MaxReplyBytes)
 	if err == nil && env.codec != n.settings.codec.ID() {
 		err = errForeign
 	}
-	var value V // by itself: what a codec gets a pointer to is allocated
 	if err == nil {
-		err = n.settings.codec.Unmarshal(payload, &value)
+		f.value, err = n.unmarshal(payload)
 	}
 	if err != nil {
 		n.counts.undecodable.Add(1)
-		return f
+		return
 	}
-	f.value, f.kind = value, foundFresh
+	f.kind = foundFresh
 	if stale {
 		f.kind = foundStale
 	}
-	return f
+}
+
+// unmarshal is the codec's, without its allocations for Raw.
+func (n *Namespace[V]) unmarshal(payload []byte) (V, error) {
+	if n.settings.codec == Raw {
+		return asIs[V](payload), nil
+	}
+	var value V // by itself: what a codec gets a pointer to is allocated
+	if err := n.settings.codec.Unmarshal(payload, &value); err != nil {
+		var zero V
+		return zero, err
+	}
+	return value, nil
+}
+
+// asIs is data as []byte or string, which V is.
+func asIs[V any](data []byte) V {
+	var value V
+	switch dst := any(&value).(type) {
+	case *[]byte:
+		*dst = data
+	case *string:
+		*dst = string(data)
+	}
+	return value
 }

@@ -1,6 +1,7 @@
 package rediscache
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -17,16 +18,18 @@ const trusted = time.Millisecond
 // clock is what connections count time from.
 var clock = time.Now()
 
-// A guardConn stands between go-redis and the network for two reasons.
+// A guardConn stands between go-redis and the network for three reasons.
 //
 // It bounds what the server may announce: go-redis allocates what a length
 // such as $99999999999 says before it reads, which no process survives. The
 // guard follows the protocol just enough to see every announced length first,
 // and breaks the connection when one is too large.
 //
-// And it lets the pool notice at once that all connections of a dead server
-// are dead: the pool checks a connection before it hands it out, and the check
+// It lets the pool notice at once that all connections of a dead server are
+// dead: the pool checks a connection before it hands it out, and the check
 // fails for connections that are older than the outage.
+//
+// And it spares the socket most of the deadlines that go-redis sets, see [deadline].
 type guardConn struct {
 	net.Conn
 
@@ -36,6 +39,8 @@ type guardConn struct {
 	heard    atomic.Int64   // when the last reply came, on clock
 	deaths   *atomic.Uint32 // the node's count of deaths…
 	lifetime uint32         // …when this connection was made
+
+	read, write deadline
 }
 
 func newGuardConn(conn net.Conn, maxReply int64, deaths *atomic.Uint32) *guardConn {
@@ -46,6 +51,9 @@ func newGuardConn(conn net.Conn, maxReply int64, deaths *atomic.Uint32) *guardCo
 			c.raw = raw
 		}
 	}
+	// TLS does not survive a write that a deadline struck.
+	c.read = deadline{arm: conn.SetReadDeadline, exact: c.raw == nil}
+	c.write = deadline{arm: conn.SetWriteDeadline, exact: c.raw == nil}
 	return c
 }
 
@@ -55,6 +63,9 @@ func (c *guardConn) Read(p []byte) (int, error) {
 		return 0, c.broken
 	}
 	n, err := c.Conn.Read(p)
+	if n == 0 && err != nil && c.read.retry(err) {
+		n, err = c.Conn.Read(p)
+	}
 	if n > 0 {
 		c.heard.Store(int64(time.Since(clock)))
 		if bad := c.scan.next(p[:n]); bad != nil {
@@ -66,6 +77,28 @@ func (c *guardConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write goes on where a deadline struck too early.
+func (c *guardConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && c.write.retry(err) {
+		var more int
+		more, err = c.Conn.Write(p[n:])
+		n += more
+	}
+	return n, err
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *guardConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.read.set(t), c.write.set(t))
+}
+
+// SetReadDeadline is for the next Read; one under way may keep its own.
+func (c *guardConn) SetReadDeadline(t time.Time) error { return c.read.set(t) }
+
+// SetWriteDeadline is for the next Write; one under way may keep its own.
+func (c *guardConn) SetWriteDeadline(t time.Time) error { return c.write.set(t) }
+
 // SyscallConn serves the pool's check before a connection is handed out.
 func (c *guardConn) SyscallConn() (syscall.RawConn, error) {
 	if c.broken != nil || c.deaths.Load() != c.lifetime {
@@ -73,6 +106,9 @@ func (c *guardConn) SyscallConn() (syscall.RawConn, error) {
 	}
 	if c.raw == nil || int64(time.Since(clock))-c.heard.Load() < int64(trusted) {
 		return opaqueConn{}, nil
+	}
+	if err := c.read.settle(); err != nil { // no look where one has struck
+		return nil, err
 	}
 	return c.raw, nil
 }

@@ -54,7 +54,7 @@ func (h gateHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		began := time.Now()
 		c := &call{Context: ctx, gate: h.gate}
-		waits := blocking(cmd)
+		waits := blocking(name, cmd)
 		if waits {
 			c.deadline, _ = ctx.Deadline()
 		} else {
@@ -148,8 +148,8 @@ func limit(ctx context.Context, now time.Time, timeout time.Duration) time.Time 
 
 // blocking reports whether a command waits at the server by design, so that
 // only its caller can know for how long.
-func blocking(cmd redis.Cmder) bool {
-	switch cmd.Name() {
+func blocking(name string, cmd redis.Cmder) bool {
+	switch name {
 	case "blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop",
 		"wait", "waitaof", "monitor", "psync", "sync":
 		return true

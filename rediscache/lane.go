@@ -84,17 +84,18 @@ func (e *abandonedError) Unwrap() error { return e.error }
 
 var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
 
-// get reads a key.
-func (l *lane) get(ctx context.Context, key string) ([]byte, error) {
+// get reads a key. What is shared is part of a larger piece of memory.
+func (l *lane) get(ctx context.Context, key string) (data []byte, shared bool, err error) {
 	if l.calls.Add(1) <= directCalls || l.size.Load() > largeValue {
 		defer l.left()
-		data, err := value(l.client.Get(ctx, key))
+		data, err = value(l.client.Get(ctx, key))
 		l.measured(len(data))
-		return data, err
+		return data, false, err
 	}
 	r := requests.Get().(*request)
 	r.key, r.value, r.args = key, nil, nil
-	return l.share(ctx, r)
+	data, err = l.share(ctx, r)
+	return data, true, err
 }
 
 // measured notes the size of a value. Small ones after small ones cost no

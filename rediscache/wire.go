@@ -9,8 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// read returns the bytes under key, nil if there are none.
-func (c *Cache) read(ctx context.Context, key string) ([]byte, error) {
+// read returns the bytes under key, nil if there are none. What is shared is part
+// of a larger piece of memory.
+func (c *Cache) read(ctx context.Context, key string) (data []byte, shared bool, err error) {
 	return c.lane.get(ctx, key)
 }
 
