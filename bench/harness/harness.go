@@ -34,9 +34,10 @@ type Case struct {
 	// much shorter: between slices of a few milliseconds the machine changes less.
 	// With one caller it decides: its thread and the server's process
 	// are on one processor or on two, which makes a round trip half or twice as
-	// long. They are then kept apart, and opened thrice as many times; and since what
-	// others do on the machine is a few calls that take a hundred times as long, the
-	// rate is that of the fastest nine tenths of the calls in a slice.
+	// long. They are then kept apart, and opened thrice as many times; a slice is made
+	// of parts of a few dozen calls, with parts of the other stacks' between them; and
+	// since what others do on the machine is a few calls that take a hundred times as
+	// long, the rate is that of the fastest nine tenths of the calls in a slice.
 	Luck bool
 }
 
@@ -104,6 +105,9 @@ type Sample struct {
 	Elapsed  time.Duration // of the work alone
 	P50, P99 time.Duration // of a call
 	Fast     float64       // units a second of the fastest nine tenths of one caller's calls; 0 if not known
+
+	each  []time.Duration // of one caller's bursts, if known
+	burst int             // calls in each
 }
 
 // Usage is what a process has used since it began. Allocs and Bytes are NaN
@@ -172,71 +176,82 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 
 // Where luck decides, or something is promised, a case has more times as many
 // rounds. Where luck decides they are finer times as many again, and shorter, on
-// the same connections; with one caller these are made anew finer times.
+// the same connections; with one caller these are made anew finer times, and a
+// slice has so many parts.
 const (
 	more  = 2
 	finer = 3
+	parts = 10
 )
 
-// fit is how the options apply to a case with some parameters: stay is how many
-// rounds a stack stays open for, 0 for all.
-func (o Options) fit(c Case, p Params) (fitted Options, stay int) {
+// A plan is how the options apply to a case with some parameters.
+type plan struct {
+	Options
+
+	stay  int // how many rounds a stack stays open for, 0 for all
+	parts int // of a slice
+}
+
+func (o Options) fit(c Case, p Params) plan {
 	if !c.Luck && o.Promised != nil && o.Promised(c.Name, p) {
 		o.Rounds *= more
 	}
 	if c.Rounds > 0 {
 		o.Rounds = min(o.Rounds, c.Rounds)
 	}
+	fitted := plan{parts: 1}
 	if c.Luck {
 		again := more
 		if p.Callers <= 1 {
 			again = finer
 			o.Slice /= more
 		}
-		stay = finer
-		o.Rounds *= again * stay
+		if alone(c, p) {
+			fitted.parts = parts
+		}
+		fitted.stay = finer
+		o.Rounds *= again * fitted.stay
 		o.Slice /= finer
 		o.Warmup /= finer
 	}
 	if c.Long > 0 && p.N >= c.Long {
 		o.Rounds, o.Warmup = 1, 0
 	}
-	return o, stay
+	fitted.Options = o
+	return fitted
 }
+
+// alone reports whether one caller's luck is in where it runs.
+func alone(c Case, p Params) bool { return c.Luck && p.Callers <= 1 && p.Latency == 0 }
 
 // stacks are those of a case, of which some are open.
 type stacks struct {
-	c      Case
-	p      Params
-	warmup time.Duration
-	open   []*Running
-	rows   []Row
+	c    Case
+	p    Params
+	plan plan
+	open []*Running
+	rows []Row
 }
 
 func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
-	o, stay := o.fit(c, p)
+	plan := o.fit(c, p)
 	c.Stacks = slices.DeleteFunc(slices.Clone(c.Stacks), func(s Stack) bool { return s.MaxN > 0 && p.N > s.MaxN })
-	s := stacks{c: c, p: p, warmup: o.Warmup, open: make([]*Running, len(c.Stacks)), rows: make([]Row, len(c.Stacks))}
+	s := stacks{c: c, p: p, plan: plan, open: make([]*Running, len(c.Stacks)), rows: make([]Row, len(c.Stacks))}
 	for i, stack := range c.Stacks {
 		s.rows[i] = Row{Stack: stack.Name, Ours: stack.Ours, Counters: map[string][]float64{}}
 		s.start(ctx, i)
 	}
-	if c.Luck && p.Callers <= 1 && p.Latency == 0 {
+	if alone(c, p) {
 		defer apart()()
 	}
-	for round := range o.Rounds {
-		o.Log("%s, %v: round %d of %d", c.Name, p, round+1, o.Rounds)
-		if stay > 0 && round > 0 && round%stay == 0 {
+	for round := range plan.Rounds {
+		plan.Log("%s, %v: round %d of %d", c.Name, p, round+1, plan.Rounds)
+		if plan.stay > 0 && round > 0 && round%plan.stay == 0 {
 			for i := range c.Stacks {
 				s.reopen(ctx, i)
 			}
 		}
-		for _, i := range rand.Perm(len(c.Stacks)) { // nobody is always the first, or always behind the same one
-			if s.rows[i].Err == nil {
-				m, err := slice(ctx, s.open[i], p, o.Slice)
-				s.rows[i].add(m, err, c.Luck)
-			}
-		}
+		s.round(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -249,14 +264,39 @@ func measure(ctx context.Context, c Case, p Params, o Options) (Table, error) {
 	return t, context.Cause(ctx)
 }
 
+// round lets each stack work for a slice.
+func (s *stacks) round(ctx context.Context) {
+	sums := make([]measurement, len(s.rows))
+	for part := range s.plan.parts {
+		for _, i := range rand.Perm(len(s.rows)) { // nobody is always the first, or always behind the same one
+			r, d := s.open[i], s.plan.Slice/time.Duration(s.plan.parts)
+			if s.rows[i].Err == nil && r.Slice != nil { // it works in one piece
+				if d = s.plan.Slice; part > 0 {
+					continue
+				}
+			}
+			if s.rows[i].Err == nil {
+				var m measurement
+				m, s.rows[i].Err = slice(ctx, r, s.p, d)
+				sums[i].merge(m)
+			}
+		}
+	}
+	for i, m := range sums {
+		if s.rows[i].Err == nil {
+			s.rows[i].add(m, s.c.Luck)
+		}
+	}
+}
+
 // start opens a stack and warms it up, unless its row is void.
 func (s *stacks) start(ctx context.Context, i int) {
 	row := &s.rows[i]
 	if row.Err != nil {
 		return
 	}
-	if s.open[i], row.Err = s.c.Stacks[i].Open(ctx, s.p); row.Err == nil && s.warmup > 0 {
-		_, row.Err = slice(ctx, s.open[i], s.p, s.warmup)
+	if s.open[i], row.Err = s.c.Stacks[i].Open(ctx, s.p); row.Err == nil && s.plan.Warmup > 0 {
+		_, row.Err = slice(ctx, s.open[i], s.p, s.plan.Warmup)
 	}
 }
 
@@ -268,7 +308,7 @@ func (s *stacks) reopen(ctx context.Context, i int) {
 		return
 	}
 	if s.rows[i].Err = r.Reconnect(ctx); s.rows[i].Err == nil {
-		_, s.rows[i].Err = slice(ctx, r, s.p, s.warmup)
+		_, s.rows[i].Err = slice(ctx, r, s.p, s.plan.Warmup)
 	}
 }
 
@@ -299,18 +339,32 @@ func (r *Row) Against(other *Row) []float64 {
 	return ratios
 }
 
-// measurement is one slice.
+// measurement is one slice, or a part of it.
 type measurement struct {
 	Sample
 	used     Usage
 	counters map[string]float64
 }
 
-func (r *Row) add(m measurement, err error, luck bool) {
-	if err != nil {
-		r.Err = err
+// merge adds another part of the same slice.
+func (m *measurement) merge(more measurement) {
+	if m.counters == nil {
+		*m = more
 		return
 	}
+	m.Units += more.Units
+	m.Elapsed += more.Elapsed
+	m.used.CPU += more.used.CPU
+	m.used.Allocs += more.used.Allocs
+	m.used.Bytes += more.used.Bytes
+	for name, n := range more.counters {
+		m.counters[name] += n
+	}
+	m.each = append(m.each, more.each...)
+	m.ofEach()
+}
+
+func (r *Row) add(m measurement, luck bool) {
 	rate := m.Units / m.Elapsed.Seconds()
 	if luck && m.Fast > 0 {
 		rate = m.Fast

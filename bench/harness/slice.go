@@ -53,7 +53,7 @@ func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sampl
 	var h histogram.Histogram
 	var calls atomic.Int64
 	var failure atomic.Pointer[error]
-	var each []time.Duration // of one caller
+	var each []time.Duration // burst of one caller
 	start := time.Now()
 	end := start.Add(d)
 	var wg sync.WaitGroup
@@ -72,9 +72,10 @@ func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sampl
 					}
 				}
 				took := time.Since(began)
-				h.Observe(took / time.Duration(burst))
 				if callers == 1 {
 					each = append(each, took)
+				} else {
+					h.Observe(took / time.Duration(burst))
 				}
 				calls.Add(int64(burst))
 			}
@@ -89,28 +90,33 @@ func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sampl
 	if weight == 0 {
 		weight = 1
 	}
+	sample := Sample{Units: float64(calls.Load()) * weight, Elapsed: elapsed, each: each, burst: burst}
+	if callers == 1 {
+		sample.ofEach()
+		return sample, nil
+	}
 	latency := h.Snapshot()
-	return Sample{
-		Units:   float64(calls.Load()) * weight,
-		Elapsed: elapsed,
-		P50:     latency.Quantile(0.5),
-		P99:     latency.Quantile(0.99),
-		Fast:    fast(each, float64(burst)*weight),
-	}, nil
+	sample.P50, sample.P99 = latency.Quantile(0.5), latency.Quantile(0.99)
+	return sample, nil
 }
 
-// fast is the rate of the fastest nine tenths of the calls, 0 of none.
-func fast(each []time.Duration, weight float64) float64 {
-	slices.Sort(each)
-	each = each[:(len(each)*9+9)/10]
+// ofEach fills in what follows from how long each burst took.
+func (s *Sample) ofEach() {
+	n := len(s.each)
+	if n == 0 {
+		return
+	}
+	slices.Sort(s.each)
+	call := func(i int) time.Duration { return s.each[i] / time.Duration(s.burst) }
+	s.P50, s.P99 = call(n/2), call(n*99/100)
+	fastest := s.each[:(n*9+9)/10]
 	var sum time.Duration
-	for _, d := range each {
+	for _, d := range fastest {
 		sum += d
 	}
-	if sum <= 0 {
-		return 0
+	if sum > 0 {
+		s.Fast = s.Units * float64(len(fastest)) / float64(n) / sum.Seconds()
 	}
-	return float64(len(each)) * weight / sum.Seconds()
 }
 
 // moment is what the process and the stack have used so far.
