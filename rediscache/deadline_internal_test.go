@@ -55,6 +55,7 @@ func (c countingConn) SetWriteDeadline(t time.Time) error {
 }
 
 func TestDeadlinesStrikeWhenTheyAreDue(t *testing.T) {
+	t.Parallel()
 	const none = 0
 	for _, c := range []struct {
 		name    string
