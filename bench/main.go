@@ -193,8 +193,8 @@ func preamble(b *strings.Builder, o harness.Options, before string) {
 Made by `+"`make bench`"+`: %d rounds, in which the stacks of a case take turns in slices of %v, in an order of chance. The ratio is to the first row,
 within each round; what is quoted is the median, with the least and the most. Where a ratio is promised there are twice as many rounds. Where which processor
 a connection is put on would decide (reads and transactions), there are six times as many, a third as long, and after every three all stacks get new connections. With one caller these
-are nine times as many, a sixth as long, the servers have one processor and the stack the other, and the rate is that of the fastest nine tenths
-of the calls, which leaves out who else runs there. Every answer is checked. On a machine that
+are nine times as many, of ten parts of 25 calls that alternate with those of the other stacks, the servers have one processor and the stack the other, and
+the rate is that of the fastest nine tenths of the calls, which leaves out who else runs there. Every answer is checked. On a machine that
 others use too, absolute rates mean little; ratios hold. Servers and clients share the processors. Latency is what a proxy
 adds to a round trip at least: timers make it somewhat more. Commands inside a Redis script are counted too.
 

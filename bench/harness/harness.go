@@ -34,9 +34,8 @@ type Case struct {
 	// much shorter: between slices of a few milliseconds the machine changes less.
 	// With one caller it decides: its thread and the server's process
 	// are on one processor or on two, which makes a round trip half or twice as
-	// long. They are then kept apart, and opened thrice as many times; a slice is made
-	// of parts of a few dozen calls, with parts of the other stacks' between them; and
-	// since what others do on the machine is a few calls that take a hundred times as
+	// long. They are then kept apart, and opened thrice as many times; a slice is
+	// parts of so many calls each, with parts of the other stacks' between them; and since what others do on the machine is a few calls that take a hundred times as
 	// long, the rate is that of the fastest nine tenths of the calls in a slice.
 	Luck bool
 }
@@ -177,11 +176,12 @@ func Run(ctx context.Context, c Case, o Options) ([]Table, error) {
 // Where luck decides, or something is promised, a case has more times as many
 // rounds. Where luck decides they are finer times as many again, and shorter, on
 // the same connections; with one caller these are made anew finer times, and a
-// slice has so many parts.
+// slice is so many parts.
 const (
-	more  = 2
-	finer = 3
-	parts = 10
+	more      = 2
+	finer     = 3
+	parts     = 10
+	partCalls = 25
 )
 
 // A plan is how the options apply to a case with some parameters.
@@ -190,6 +190,7 @@ type plan struct {
 
 	stay  int // how many rounds a stack stays open for, 0 for all
 	parts int // of a slice
+	calls int // in each; 0 for as long as a slice takes
 }
 
 func (o Options) fit(c Case, p Params) plan {
@@ -207,7 +208,7 @@ func (o Options) fit(c Case, p Params) plan {
 			o.Slice /= more
 		}
 		if alone(c, p) {
-			fitted.parts = parts
+			fitted.parts, fitted.calls = parts, partCalls
 		}
 		fitted.stay = finer
 		o.Rounds *= again * fitted.stay
@@ -269,17 +270,13 @@ func (s *stacks) round(ctx context.Context) {
 	sums := make([]measurement, len(s.rows))
 	for part := range s.plan.parts {
 		for _, i := range rand.Perm(len(s.rows)) { // nobody is always the first, or always behind the same one
-			r, d := s.open[i], s.plan.Slice/time.Duration(s.plan.parts)
-			if s.rows[i].Err == nil && r.Slice != nil { // it works in one piece
-				if d = s.plan.Slice; part > 0 {
-					continue
-				}
+			r := s.open[i]
+			if s.rows[i].Err != nil || part > 0 && r.Slice != nil { // it works in one piece
+				continue
 			}
-			if s.rows[i].Err == nil {
-				var m measurement
-				m, s.rows[i].Err = slice(ctx, r, s.p, d)
-				sums[i].merge(m)
-			}
+			var m measurement
+			m, s.rows[i].Err = slice(ctx, r, s.p, s.plan.Slice, s.plan.calls)
+			sums[i].merge(m)
 		}
 	}
 	for i, m := range sums {
@@ -296,7 +293,7 @@ func (s *stacks) start(ctx context.Context, i int) {
 		return
 	}
 	if s.open[i], row.Err = s.c.Stacks[i].Open(ctx, s.p); row.Err == nil && s.plan.Warmup > 0 {
-		_, row.Err = slice(ctx, s.open[i], s.p, s.plan.Warmup)
+		_, row.Err = slice(ctx, s.open[i], s.p, s.plan.Warmup, 0)
 	}
 }
 
@@ -308,7 +305,7 @@ func (s *stacks) reopen(ctx context.Context, i int) {
 		return
 	}
 	if s.rows[i].Err = r.Reconnect(ctx); s.rows[i].Err == nil {
-		_, s.rows[i].Err = slice(ctx, r, s.p, s.plan.Warmup)
+		_, s.rows[i].Err = slice(ctx, r, s.p, s.plan.Warmup, 0)
 	}
 }
 

@@ -21,13 +21,13 @@ func TestPartsOfASlice(t *testing.T) {
 		}, Counters: func() map[string]float64 { return map[string]float64{"calls": float64(calls)} }}
 		var sum measurement
 		for range 4 {
-			part, err := slice(t.Context(), work, Params{}, time.Second)
+			part, err := slice(t.Context(), work, Params{}, 0, 400)
 			if err != nil {
 				t.Fatal(err)
 			}
 			sum.merge(part)
 		}
-		if sum.Units != 3*float64(calls) || sum.counters["calls"] != float64(calls) || len(sum.each) != calls/2 {
+		if sum.Units != 3*float64(calls) || sum.counters["calls"] != float64(calls) || len(sum.each) != calls/2 || calls != 4*400 {
 			t.Errorf("%g units, %g counted and %d bursts of %d calls", sum.Units, sum.counters["calls"], len(sum.each), calls)
 		}
 		if sum.P50 != time.Millisecond || sum.P99 != 101*time.Millisecond {

@@ -13,8 +13,9 @@ import (
 	"github.com/pedro-go/pedro/internal/histogram"
 )
 
-// slice lets a stack work for a while.
-func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurement, error) {
+// slice lets a stack work for a while, or for so many calls of a caller if that is
+// above 0.
+func slice(ctx context.Context, r *Running, p Params, d time.Duration, calls int) (measurement, error) {
 	runtime.GC()
 	before, err := look(r)
 	if err != nil {
@@ -22,7 +23,9 @@ func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurem
 	}
 	work := r.Slice
 	if work == nil {
-		work = r.call
+		work = func(ctx context.Context, callers int, d time.Duration) (Sample, error) {
+			return r.call(ctx, callers, d, calls)
+		}
 	}
 	sample, err := work(ctx, max(p.Callers, 1), d)
 	if err != nil {
@@ -47,8 +50,9 @@ func slice(ctx context.Context, r *Running, p Params, d time.Duration) (measurem
 	return m, context.Cause(ctx)
 }
 
-// call calls Do for a while, and at least once a caller.
-func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sample, error) {
+// call calls Do for a while, and at least once a caller, or for most calls if that
+// is above 0.
+func (r *Running) call(ctx context.Context, callers int, d time.Duration, most int) (Sample, error) {
 	burst := max(r.Burst, 1)
 	var h histogram.Histogram
 	var calls atomic.Int64
@@ -61,7 +65,7 @@ func (r *Running) call(ctx context.Context, callers int, d time.Duration) (Sampl
 		wg.Go(func() {
 			for i := 0; failure.Load() == nil && ctx.Err() == nil; i += burst {
 				began := time.Now()
-				if i > 0 && began.After(end) {
+				if most > 0 && i >= most || most <= 0 && i > 0 && began.After(end) {
 					return
 				}
 				for k := range burst {
