@@ -309,6 +309,11 @@ func TestTagOutlivesDelTags(t *testing.T) {
 	if err := b.DelTags(ctx, "red"); err != nil {
 		t.Fatal(err)
 	}
+	// Until the first process hears of it, its values carry the old version.
+	eventually(t, "the DelTags of the other process is heard of", func() bool {
+		_, err := a.Get(ctx, "k")
+		return errors.Is(err, rediscache.ErrNotFound)
+	})
 	if err := a.Set(ctx, "k", 2); err != nil {
 		t.Fatal(err)
 	}
