@@ -69,11 +69,12 @@ func (p *patience) cancel(err error) {
 // free connection was waited for.
 func (p *patience) end() (waited time.Duration, looks int32) {
 	looks = p.looks.Load()
-	if looks >= 2 {
+	waits := looks >= 2 // and only then can have fired
+	if waits {
 		p.node.waiting.leave(p)
 		waited = time.Duration(clock() - p.since)
 	}
-	if looks <= 2 && !p.shown && p.Err() == nil {
+	if looks <= 2 && !p.shown && (!waits || p.Err() == nil) {
 		p.Context, p.node = nil, nil
 		patiences.Put(p)
 	}

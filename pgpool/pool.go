@@ -279,9 +279,9 @@ func (p *Pool) CopyFrom(ctx context.Context, table pgx.Identifier, columns []str
 	return p.primary.copyFrom(ctx, table, columns, rows)
 }
 
-func (p *Pool) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+func (p *Pool) read(ctx context.Context, sql string, args []any, into result) error {
 	if t := txFrom(ctx, p); t != nil {
-		return t.read(ctx, sql, args, each)
+		return t.read(ctx, sql, args, into)
 	}
-	return p.primary.read(ctx, sql, args, each)
+	return p.primary.read(ctx, sql, args, into)
 }

@@ -74,9 +74,10 @@ func (n *node) execOnce(ctx context.Context, sql string, args []any) (tag pgconn
 // A run is one query on its way: on which connection, and whether it may be
 // sent again.
 type run struct {
-	node *node
-	sql  string
-	args []any
+	node  *node
+	sql   string
+	args  []any
+	reads bool // in all likelihood; see mayWrite
 
 	conn     *pgxpool.Conn
 	wire     *wire
@@ -96,7 +97,7 @@ type run struct {
 func (r *run) open(ctx context.Context) (rows pgx.Rows, err error) {
 	// A repetition, and what will not be repeated, gets a connection that was
 	// looked at.
-	conn, err := r.node.acquireFor(ctx, r.attempt == 0 && !mayWrite(r.sql))
+	conn, err := r.node.acquireFor(ctx, r.attempt == 0 && r.reads)
 	if err != nil {
 		return nil, r.worse(err)
 	}
@@ -107,6 +108,7 @@ func (r *run) open(ctx context.Context) (rows pgx.Rows, err error) {
 		r.wire.readOnly = true
 	}
 	r.runs = r.wire.runs.Load()
+	r.wire.prompt = true
 	defer func() {
 		if rows == nil { // a panic: arguments may encode themselves
 			r.wire.prefix.reset()
@@ -136,7 +138,7 @@ func (r *run) close(ctx context.Context, rows pgx.Rows, consumed bool) (again bo
 	}
 	if err != nil {
 		err = w.explain(ctx, err)
-	} else if mayWrite(r.sql) {
+	} else if !r.reads {
 		r.node.noteWrite(ctx, c)
 	}
 	if w.readOnly {
@@ -197,29 +199,29 @@ func (r *run) worse(err error) error {
 	return err
 }
 
-// hand hands the rows to each. If that panics, as a type that scans itself may,
+// hand lets the rows be taken. If that panics, as a type that scans itself may,
 // the run ends here.
-func (r *run) hand(ctx context.Context, rows pgx.Rows, each func(pgx.Rows) error) error {
+func (r *run) hand(ctx context.Context, rows pgx.Rows, into result) error {
 	returned := false
 	defer func() {
 		if !returned {
 			_, _ = r.close(ctx, rows, true)
 		}
 	}()
-	err := each(rows)
+	err := into.take(rows)
 	returned = true
 	return err
 }
 
-// read runs a query and hands its rows to each, anew if it is repeated.
-func (n *node) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
-	r := run{node: n, sql: sql, args: args}
+// read runs a query and lets its rows be taken, anew if it is repeated.
+func (n *node) read(ctx context.Context, sql string, args []any, into result) error {
+	r := run{node: n, sql: sql, args: args, reads: !mayWrite(sql)}
 	for {
 		rows, err := r.open(ctx)
 		if err != nil {
 			return err
 		}
-		readErr := r.hand(ctx, rows, each)
+		readErr := r.hand(ctx, rows, into)
 		again, err := r.close(ctx, rows, false)
 		switch {
 		case again:
@@ -233,7 +235,7 @@ func (n *node) read(ctx context.Context, sql string, args []any, each func(pgx.R
 
 // query runs a query and returns its open rows.
 func (n *node) query(ctx context.Context, sql string, args []any) (*poolRows, error) {
-	p := &poolRows{ctx: ctx, run: run{node: n, sql: sql, args: args}}
+	p := &poolRows{ctx: ctx, run: run{node: n, sql: sql, args: args, reads: !mayWrite(sql)}}
 	for {
 		rows, err := p.run.open(ctx)
 		if err != nil {

@@ -89,17 +89,17 @@ func (r replicas) CopyFrom(ctx context.Context, table pgx.Identifier, columns []
 	return r.pool.CopyFrom(ctx, table, columns, rows)
 }
 
-func (r replicas) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+func (r replicas) read(ctx context.Context, sql string, args []any, into result) error {
 	n, done := r.choose(ctx)
 	if n == nil {
-		return r.pool.read(ctx, sql, args, each)
+		return r.pool.read(ctx, sql, args, into)
 	}
 	err := func() error {
-		defer done() // each may panic
-		return n.read(ctx, sql, args, each)
+		defer done() // to take the rows may panic
+		return n.read(ctx, sql, args, into)
 	}()
 	if n.gaveUp(ctx, err) {
-		return r.pool.read(ctx, sql, args, each)
+		return r.pool.read(ctx, sql, args, into)
 	}
 	return err
 }

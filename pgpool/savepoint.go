@@ -163,11 +163,11 @@ func (s *savepoint) QueryRow(ctx context.Context, sql string, args ...any) pgx.R
 	return poolRow{rows}
 }
 
-func (s *savepoint) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+func (s *savepoint) read(ctx context.Context, sql string, args []any, into result) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	return s.tx.read(ctx, sql, args, each)
+	return s.tx.read(ctx, sql, args, into)
 }
 
 // SendBatch implements pgx.Tx.

@@ -28,61 +28,78 @@ import (
 // Through a Pool, a query whose connection is lost is repeated if it is certain
 // not to have run, or only reads.
 func Select[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
-	var list []T
-	err := readFrom(ctx, q, sql, args, func(rows pgx.Rows) (err error) {
-		list, err = scanAll[T](rows, []T{})
-		return err
-	})
-	if err != nil {
+	var r rowsResult[T]
+	if err := readFrom(ctx, q, sql, args, &r); err != nil {
 		return nil, err
 	}
-	return list, nil
+	return r.list, nil
 }
 
 // Get runs a query that gives exactly one row and returns it. T is as for
 // Select. No row is ErrNotFound, more than one is ErrTooManyRows.
 func Get[T any](ctx context.Context, q Querier, sql string, args ...any) (T, error) {
-	var value T
-	err := readFrom(ctx, q, sql, args, func(rows pgx.Rows) error {
-		if !rows.Next() {
-			return ErrNotFound
-		}
-		s, row, err := newScan[T](rows)
-		if err != nil {
-			return err
-		}
-		defer s.free(row, &value)
-		if err := s.scan(rows); err != nil {
-			return err
-		}
-		if rows.Next() {
-			return ErrTooManyRows
-		}
-		return nil
-	})
-	if err != nil {
+	var r rowResult[T]
+	if err := readFrom(ctx, q, sql, args, &r); err != nil {
 		var zero T
 		return zero, err
 	}
-	return value, nil
+	return r.value, nil
+}
+
+// A result is what the rows of a query become. They are taken anew if the query
+// is repeated.
+type result interface {
+	take(rows pgx.Rows) error
+}
+
+// A rowsResult is that of Select.
+type rowsResult[T any] struct{ list []T }
+
+func (r *rowsResult[T]) take(rows pgx.Rows) (err error) {
+	r.list, err = scanAll(rows, []T{})
+	return err
+}
+
+// A rowResult is that of Get.
+type rowResult[T any] struct{ value T }
+
+func (r *rowResult[T]) take(rows pgx.Rows) error {
+	if !rows.Next() {
+		return ErrNotFound
+	}
+	s, row, err := newScan[T](rows)
+	if err != nil {
+		return err
+	}
+	defer s.free(row, &r.value)
+	if err := s.scan(rows); err != nil {
+		return err
+	}
+	if rows.Next() {
+		return ErrTooManyRows
+	}
+	return nil
 }
 
 // A reader is a Querier that runs a query together with the reading of its
 // rows, and so can repeat both.
 type reader interface {
-	read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error
+	read(ctx context.Context, sql string, args []any, into result) error
 }
 
-func readFrom(ctx context.Context, q Querier, sql string, args []any, each func(pgx.Rows) error) error {
+func readFrom(ctx context.Context, q Querier, sql string, args []any, into result) error {
+	if p, ok := q.(*Pool); ok { // by far the most frequent
+		return p.read(ctx, sql, args, into)
+	}
 	if r, ok := q.(reader); ok {
-		return r.read(ctx, sql, args, each)
+		return r.read(ctx, sql, args, into)
 	}
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
-	defer rows.Close() // if each panics
-	err = each(rows)
+	defer rows.Close() // if that panics
+	err = into.take(rows)
 	rows.Close()
 	if rowsErr := rows.Err(); rowsErr != nil {
 		return rowsErr
@@ -115,9 +132,11 @@ func scanAll[T any](rows pgx.Rows, list []T) ([]T, error) {
 // the same columns, with the value that it points into, so that a query needs
 // neither reflection nor an allocation for it.
 type scan[T any] struct {
-	dest []any
-	row  T
-	home *sync.Pool
+	dest    []any
+	plans   stockPlans
+	planned bool // the plans are right for these rows
+	row     T
+	home    *sync.Pool
 }
 
 // free moves the value to where it belongs, and keeps the scan.
@@ -128,6 +147,9 @@ func (s *scan[T]) free(row, to *T) {
 }
 
 func (s *scan[T]) scan(rows pgx.Rows) error {
+	if s.planned && s.plans.scan(rows.RawValues(), s.dest) {
+		return nil
+	}
 	if err := rows.Scan(s.dest...); err != nil {
 		return fmt.Errorf("pgpool: scan: %w", err)
 	}
@@ -136,23 +158,31 @@ func (s *scan[T]) scan(rows pgx.Rows) error {
 
 // newScan prepares to fill the row that it returns.
 func newScan[T any](rows pgx.Rows) (*scan[T], *T, error) {
-	m, err := shapeOf(reflect.TypeFor[T]()).mapping(rows.FieldDescriptions())
+	columns := rows.FieldDescriptions()
+	m, err := shapeOf(reflect.TypeFor[T]()).mapping(columns)
 	if err != nil {
 		return nil, nil, err
 	}
-	if s, ok := m.scans.Get().(*scan[T]); ok {
-		return s, &s.row, nil
+	s, ok := m.scans.Get().(*scan[T])
+	if !ok {
+		s = &scan[T]{home: &m.scans}
+		s.aim(m.paths)
+		s.plans = planStock(columns, s.dest)
 	}
-	s := &scan[T]{home: &m.scans}
-	if m.paths == nil {
+	s.planned = s.plans.hold(rows.Conn())
+	return s, &s.row, nil
+}
+
+// aim points dest into row.
+func (s *scan[T]) aim(paths [][]int) {
+	if paths == nil {
 		s.dest = []any{&s.row}
-		return s, &s.row, nil
+		return
 	}
 	v := reflect.ValueOf(&s.row).Elem()
-	for _, path := range m.paths {
+	for _, path := range paths {
 		s.dest = append(s.dest, v.FieldByIndex(path).Addr().Interface())
 	}
-	return s, &s.row, nil
 }
 
 // A shape is a type with what is known about scanning it: its fields by name if
@@ -162,7 +192,6 @@ type shape struct {
 	fields []field
 	byName map[string]int
 	known  atomic.Pointer[[]*mapping] // column lists seen before
-	whole  mapping                    // one column is the value
 }
 
 // A field is a column of a struct.
@@ -174,9 +203,16 @@ type field struct {
 
 // A mapping is where the columns of one kind of query go.
 type mapping struct {
-	columns []string
+	columns []column
 	paths   [][]int // nil: the only column is the value itself
 	scans   sync.Pool
+}
+
+// A column is what tells one from another.
+type column struct {
+	name   string // "" if it does not matter
+	oid    uint32
+	format int16
 }
 
 // maxMappings bounds the memory for queries whose columns differ each time.
@@ -244,37 +280,27 @@ func (s *shape) collect(t reflect.Type, at []int) {
 	}
 }
 
-// mapping finds the field of each column. If the only column has none, it is
-// the value itself, so that a struct can be read from a JSON column.
+// mapping returns where the columns go. It is made once for each list of columns.
 func (s *shape) mapping(columns []pgconn.FieldDescription) (*mapping, error) {
-	if !s.isRow() {
-		return &s.whole, nil
-	}
 	known := s.known.Load()
 	if known != nil {
 		for _, m := range *known {
-			if sameColumns(m.columns, columns) {
+			if m.of(columns) {
 				return m, nil
 			}
 		}
 	}
-	m := &mapping{}
-	seen := map[int]bool{}
-	for i := range columns {
-		name := columns[i].Name
-		at, ok := s.byName[fold(name)]
-		if !ok {
-			if len(columns) == 1 {
-				return &s.whole, nil
-			}
-			return nil, fmt.Errorf("pgpool: scan: column %q has no field in %v; add one, tag it `db:%q`, or leave the column out", name, s.typ, name)
+	paths, err := s.paths(columns)
+	if err != nil {
+		return nil, err
+	}
+	m := &mapping{paths: paths}
+	for _, c := range columns {
+		seen := column{oid: c.DataTypeOID, format: c.Format}
+		if s.isRow() {
+			seen.name = c.Name
 		}
-		if seen[at] {
-			return nil, fmt.Errorf("pgpool: scan: two columns are named %q; rename one with AS", name)
-		}
-		seen[at] = true
-		m.columns = append(m.columns, name)
-		m.paths = append(m.paths, s.fields[at].path)
+		m.columns = append(m.columns, seen)
 	}
 	if known == nil || len(*known) < maxMappings {
 		var list []*mapping
@@ -287,12 +313,40 @@ func (s *shape) mapping(columns []pgconn.FieldDescription) (*mapping, error) {
 	return m, nil
 }
 
-func sameColumns(names []string, columns []pgconn.FieldDescription) bool {
-	if len(names) != len(columns) {
+// paths finds the field of each column. If the only column has none, it is the
+// value itself, so that a struct can be read from a JSON column: paths are nil.
+func (s *shape) paths(columns []pgconn.FieldDescription) ([][]int, error) {
+	if !s.isRow() {
+		return nil, nil
+	}
+	paths := [][]int{}
+	seen := map[int]bool{}
+	for i := range columns {
+		name := columns[i].Name
+		at, ok := s.byName[fold(name)]
+		if !ok {
+			if len(columns) == 1 {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("pgpool: scan: column %q has no field in %v; add one, tag it `db:%q`, or leave the column out", name, s.typ, name)
+		}
+		if seen[at] {
+			return nil, fmt.Errorf("pgpool: scan: two columns are named %q; rename one with AS", name)
+		}
+		seen[at] = true
+		paths = append(paths, s.fields[at].path)
+	}
+	return paths, nil
+}
+
+// of reports whether the mapping is that of these columns.
+func (m *mapping) of(columns []pgconn.FieldDescription) bool {
+	if len(m.columns) != len(columns) {
 		return false
 	}
 	for i := range columns {
-		if names[i] != columns[i].Name {
+		want, got := &m.columns[i], &columns[i]
+		if want.oid != got.DataTypeOID || want.format != got.Format || want.name != "" && want.name != got.Name {
 			return false
 		}
 	}

@@ -114,7 +114,9 @@ func (n *node) noteLost(ctx context.Context) {
 // connection that has just died, and fail.
 func mayWrite(sql string) bool {
 	const read = "select"
-	sql = strings.TrimLeft(sql, " \t\r\n(")
+	for len(sql) > 0 && strings.IndexByte(" \t\r\n(", sql[0]) >= 0 {
+		sql = sql[1:]
+	}
 	return len(sql) < len(read) || !strings.EqualFold(sql[:len(read)], read)
 }
 

@@ -148,6 +148,7 @@ func (o *observer) TraceAcquireStart(ctx context.Context, p *pgxpool.Pool, data 
 func (o *observer) TraceAcquireEnd(ctx context.Context, p *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
 	if data.Conn != nil {
 		w := wireOf(data.Conn)
+		w.prompt = false
 		w.usage.mu.Lock()
 		w.usage.acquired, w.usage.leaked, w.usage.depth = clock(), false, 0
 		if o.node.pool.opts.leakAfter > 0 {
@@ -185,7 +186,11 @@ func (o *observer) start(ctx context.Context, conn *pgx.Conn, sql string, args [
 	ends := ctx.Done() != nil && ctx.Err() == nil
 	u := &w.usage
 	u.mu.Lock()
-	u.started, u.sql, u.args = clock(), sql, args
+	if u.sql, u.args = sql, args; w.prompt {
+		u.started, w.prompt = u.acquired, false
+	} else {
+		u.started = clock()
+	}
 	u.slow, u.expired = false, false
 	if ends {
 		u.ctx = ctx

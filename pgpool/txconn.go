@@ -166,14 +166,14 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return poolRow{rows}
 }
 
-func (t *tx) read(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+func (t *tx) read(ctx context.Context, sql string, args []any, into result) error {
 	if err := t.enter(); err != nil {
 		return err
 	}
 	defer t.leave()
 	rows, _ := t.c.Query(ctx, sql, args...)
-	defer rows.Close() // if each panics
-	err := each(rows)
+	defer rows.Close() // if that panics
+	err := into.take(rows)
 	rows.Close()
 	if rowsErr := rows.Err(); rowsErr != nil {
 		return t.note(ctx, rowsErr)

@@ -44,6 +44,7 @@ type wire struct {
 	suspect    atomic.Bool // has something to say: a farewell, if the ping fails
 	epoch      string      // see epoch.go; "" until a transaction asked for it
 	readOnly   bool        // in a transaction that asked to be read-only
+	prompt     bool        // the first statement follows the acquire at once, and needs no look at the clock
 }
 
 func newWire(n *node, conn net.Conn) *wire {

@@ -30,7 +30,9 @@ type Histogram struct {
 func (h *Histogram) Observe(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(d)].Add(1)
-	h.sum.Add(int64(d))
+	if d > 0 { // all processors contend for it
+		h.sum.Add(int64(d))
+	}
 }
 
 // Snapshot copies the counts. Observations made meanwhile may be missing, in
