@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pedro-go/pedro/internal/backoff"
 )
@@ -71,28 +72,54 @@ func (t *tx) commit(ctx context.Context) (again *backoff.Policy, err error) {
 	return t.resolve(ctx, o, err)
 }
 
+// commitPrepared is COMMIT as it is prepared with the first BEGIN of a connection,
+// which saves the server from parsing it. It has a field, which is never read,
+// because pgconn asks the server for a description where there are none.
+var commitPrepared = &pgconn.StatementDescription{Name: "pgpool_commit", SQL: "commit", Fields: make([]pgconn.FieldDescription, 1)}
+
+// preparesCommit reports whether COMMIT is prepared: not behind a pooler, and not
+// where somebody removes prepared statements within transactions.
+func (n *node) preparesCommit() bool { return !n.isTransactionMode() && !n.deallocates.Load() }
+
 // commitStatement sends COMMIT and returns what the server made of it.
 func (t *tx) commitStatement(ctx context.Context) (string, error) {
+	o := t.node.observer
+	ctx = o.TraceQueryStart(ctx, t.c, pgx.TraceQueryStartData{SQL: "commit"})
+	tag, err := t.sendCommit(ctx)
+	o.TraceQueryEnd(ctx, t.c, pgx.TraceQueryEndData{CommandTag: tag, Err: err})
+	return tag.String(), err
+}
+
+func (t *tx) sendCommit(ctx context.Context) (pgconn.CommandTag, error) {
 	h := holderFrom(ctx)
-	if h == nil || t.opts.readOnly {
-		tag, err := t.c.Exec(ctx, "commit")
-		return tag.String(), err
+	if t.opts.readOnly {
+		h = nil
 	}
-	// One message, so the position of the commit costs no round trip. It also
-	// costs nothing if it is lost: the reply to COMMIT comes first.
-	o := observer{node: t.node}
-	ctx = o.start(ctx, t.c, "commit", nil)
-	results, err := t.c.PgConn().Exec(ctx, "commit; "+lsnSQL).ReadAll()
-	o.end(t.c, err)
+	if h == nil && t.node.preparesCommit() && t.w.prefix.has(commitPrepared.Name) {
+		tag, err := t.c.PgConn().ExecStatement(ctx, commitPrepared, nil, nil, nil).Close()
+		if Code(err) == "26000" {
+			t.node.deallocates.Store(true)
+		}
+		return tag, err
+	}
+	sql := "commit"
+	if h != nil {
+		// One message, so the position of the commit costs no round trip. It also
+		// costs nothing if it is lost: the reply to COMMIT comes first.
+		sql += "; " + lsnSQL
+	}
+	results, err := t.c.PgConn().Exec(ctx, sql).ReadAll()
 	if len(results) == 0 || results[0].Err != nil {
-		return "", err
+		return pgconn.CommandTag{}, err
 	}
-	var lsn uint64
-	if len(results) == 2 && len(results[1].Rows) == 1 {
-		lsn = parseLSN(string(results[1].Rows[0][0]))
+	if h != nil {
+		var lsn uint64
+		if len(results) == 2 && len(results[1].Rows) == 1 {
+			lsn = parseLSN(string(results[1].Rows[0][0]))
+		}
+		h.note(lsn)
 	}
-	h.note(lsn)
-	return results[0].CommandTag.String(), nil
+	return results[0].CommandTag, nil
 }
 
 // identity returns what BEGIN told about the transaction.

@@ -24,6 +24,9 @@ type node struct {
 	px      *pgxpool.Pool
 	timeout time.Duration // of a statement, from the client's side; 0 is none
 
+	observer    *observer
+	deallocates atomic.Bool // somebody removes prepared statements, see preparesCommit
+
 	mode    atomic.Pointer[PoolMode] // auto until something was found
 	probe   sync.Mutex               // one connection at a time finds the mode
 	server  atomic.Pointer[server]   // what the first connection told
@@ -83,7 +86,8 @@ func newNode(p *Pool, name string, t *target) (*node, error) {
 	cfg.PingTimeout = 2 * time.Second
 	cfg.ConnConfig.ConnectTimeout = p.cfg.ConnectTimeout
 	cfg.ConnConfig.DialFunc = n.dialer().DialContext
-	cfg.ConnConfig.Tracer = newObserver(n, p.opts.tracer)
+	n.observer = newObserver(n, p.opts.tracer)
+	cfg.ConnConfig.Tracer = n.observer
 	cfg.BeforeConnect = n.beforeConnect
 	cfg.AfterConnect = n.afterConnect
 	cfg.ShouldPing = n.shouldPing

@@ -16,6 +16,7 @@ type stmt struct {
 	name string   // to be prepared under, once per connection; "" parses it each time
 	args []string // text parameters
 	want bool     // its one row is the answer of the prefix
+	late bool     // only to be prepared: others execute it
 }
 
 // A prefix holds statements that are sent in front of the connection's next
@@ -65,6 +66,13 @@ func (p *prefix) reset() {
 	p.mu.Unlock()
 }
 
+// has reports whether a statement is prepared on the connection.
+func (p *prefix) has(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.prepared, name)
+}
+
 // row returns the answer, or nil. It is rarely needed, and so decoded late.
 func (p *prefix) row() []string {
 	p.mu.Lock()
@@ -85,9 +93,10 @@ func (p *prefix) write(b []byte) (int, error) {
 	p.mu.Lock()
 	buf := p.buf[:0]
 	for _, s := range p.queue {
-		buf = p.encode(buf, s)
+		if buf = p.encode(buf, s); !s.late {
+			p.expect = append(p.expect, s)
+		}
 	}
-	p.expect = append(p.expect, p.queue...)
 	p.simple = b[0] == 'Q'
 	p.queue = p.queue[:0]
 	p.filtering.Store(true)
@@ -110,6 +119,9 @@ func (p *prefix) encode(buf []byte, s stmt) []byte {
 		parse := pgproto3.Parse{Name: s.name, Query: s.sql}
 		buf, _ = parse.Encode(buf)
 		p.parsing = append(p.parsing, s.name)
+	}
+	if s.late {
+		return buf
 	}
 	bind := pgproto3.Bind{PreparedStatement: s.name}
 	for _, arg := range s.args {

@@ -125,7 +125,7 @@ func (p *Pool) attempt(ctx context.Context, o txOptions, fn func(context.Context
 // with the first statement.
 func (p *Pool) begin(ctx context.Context, o txOptions) (*tx, error) {
 	n := p.primary
-	conn, err := n.acquire(ctx)
+	conn, err := n.acquireFor(ctx, o.attempts > 1)
 	if err != nil {
 		return nil, fmt.Errorf("pgpool: transaction: %w", err)
 	}
@@ -133,6 +133,9 @@ func (p *Pool) begin(ctx context.Context, o txOptions) (*tx, error) {
 	t := &tx{pool: p, node: n, conn: conn, c: c, w: wireOf(c), opts: o}
 	prefix := &t.w.prefix
 	prefix.reset()
+	if n.preparesCommit() && !prefix.has(commitPrepared.Name) {
+		prefix.add(stmt{sql: commitPrepared.SQL, name: commitPrepared.Name, late: true})
+	}
 	named := func(s stmt, name string) stmt {
 		if !n.isTransactionMode() {
 			s.name = name
