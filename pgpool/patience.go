@@ -19,6 +19,7 @@ type patience struct {
 	// repeatable: see acquireFor.
 	repeatable bool
 	shown      bool // the host's tracer was given a context made of it, and may keep that
+	got        int64 // when it got its connection; see clock
 	looks      atomic.Int32
 	done       chan struct{}
 
@@ -34,7 +35,7 @@ var patiences = sync.Pool{New: func() any { return &patience{done: make(chan str
 
 func newPatience(ctx context.Context, n *node, repeatable bool) *patience {
 	p := patiences.Get().(*patience) // the pool holds nothing else
-	p.Context, p.node, p.repeatable, p.shown = ctx, n, repeatable, false
+	p.Context, p.node, p.repeatable, p.shown, p.got = ctx, n, repeatable, false, 0
 	p.looks.Store(0)
 	return p
 }
@@ -72,7 +73,10 @@ func (p *patience) end() (waited time.Duration, looks int32) {
 	waits := looks >= 2 // and only then can have fired
 	if waits {
 		p.node.waiting.leave(p)
-		waited = time.Duration(clock() - p.since)
+		if p.got == 0 {
+			p.got = clock()
+		}
+		waited = time.Duration(p.got - p.since)
 	}
 	if looks <= 2 && !p.shown && (!waits || p.Err() == nil) {
 		p.Context, p.node = nil, nil

@@ -114,7 +114,7 @@ func (n *node) noteLost(ctx context.Context) {
 // connection that has just died, and fail.
 func mayWrite(sql string) bool {
 	const read = "select"
-	for len(sql) > 0 && strings.IndexByte(" \t\r\n(", sql[0]) >= 0 {
+	for len(sql) > 0 && (sql[0] == ' ' || sql[0] == '\t' || sql[0] == '\r' || sql[0] == '\n' || sql[0] == '(') {
 		sql = sql[1:]
 	}
 	return len(sql) < len(read) || !strings.EqualFold(sql[:len(read)], read)

@@ -149,8 +149,12 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, p *pgxpool.Pool, data pg
 	if data.Conn != nil {
 		w := wireOf(data.Conn)
 		w.prompt = false
+		now := clock()
+		if p := patienceOf(ctx); p != nil {
+			p.got = now
+		}
 		w.usage.mu.Lock()
-		w.usage.acquired, w.usage.leaked, w.usage.depth = clock(), false, 0
+		w.usage.acquired, w.usage.leaked, w.usage.depth = now, false, 0
 		if o.node.pool.opts.leakAfter > 0 {
 			w.usage.depth = runtime.Callers(3, w.usage.callers[:])
 		}

@@ -53,11 +53,12 @@ type pgStack struct {
 func (s *Servers) Postgres() []harness.Case {
 	return []harness.Case{
 		{
-			Name:   "postgres/get",
-			Luck:   true,
-			About:  "One row of six columns by primary key, into a struct. Every stack has a pool of 20 connections.",
+			Name: "postgres/get",
+			Luck: true,
+			About: "One row of six columns by primary key, into a struct. Every stack has a pool of 20 connections. Those of pedro have a statement_timeout, " +
+				"as is its default, which costs the server a look at the clock; pgxpool is there without and with it.",
 			Params: append(vary(nearAndFar[:1], 1, 16, 64), vary(nearAndFar[1:], 16)...),
-			Stacks: s.pgStacks(pgStacks, "get", func(db *database) *harness.Running {
+			Stacks: s.pgStacks(slices.Insert(slices.Clone(pgStacks), 1, pgStack{name: "pgxpool, statement_timeout", open: openPgxpoolTimed}), "get", func(db *database) *harness.Running {
 				return &harness.Running{Do: func(ctx context.Context, caller, i int) error {
 					id := int64((caller*61+i*7)%accounts + 1)
 					a, err := db.get(ctx, id)

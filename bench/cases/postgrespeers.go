@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 )
 
 var pgStacks = []pgStack{
-	{name: "pgxpool", open: openPgxpool},
+	{name: "pgxpool", open: func(ctx context.Context, url string) (*database, error) { return openPgxpool(ctx, url, nil) }},
 	{name: "database/sql + pgx", maxN: 100_000, open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "pgx", url) }},
 	{name: "database/sql + lib/pq", maxN: 100_000, open: func(ctx context.Context, url string) (*database, error) { return openSQL(ctx, "postgres", url) }},
 	{name: "sqlx + pgx", maxN: 100_000, open: openSQLX},
@@ -28,12 +30,18 @@ var pgStacks = []pgStack{
 	{name: "pedro", ours: true, open: openPgpool},
 }
 
-func openPgxpool(ctx context.Context, url string) (*database, error) {
+// openPgxpoolTimed is pgxpool with the limit that pedro's connections have.
+func openPgxpoolTimed(ctx context.Context, url string) (*database, error) {
+	return openPgxpool(ctx, url, map[string]string{"statement_timeout": strconv.FormatInt(pgpool.DefaultStatementTimeout.Milliseconds(), 10)})
+}
+
+func openPgxpool(ctx context.Context, url string, settings map[string]string) (*database, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	cfg.MaxConns = poolSize
+	maps.Copy(cfg.ConnConfig.RuntimeParams, settings)
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
