@@ -25,10 +25,10 @@ var reconnect = backoff.Policy{Min: 5 * time.Millisecond, Max: 250 * time.Millis
 // a network that silently dropped it. What the server closed is seen without.
 const pingIdle = 30 * time.Second
 
-// usedJustNow is how long after its last use a connection is given to a read
-// without a look at its socket, which would be a tenth of what a small query
-// costs its caller. It is short, because a SELECT may call a function that writes,
-// and then cannot be sent again.
+// usedJustNow is how long after its last use a connection is given to a read, or
+// to a transaction that may be run again, without a look at its socket, which would
+// be a tenth of what a small query costs its caller. It is short, because a SELECT
+// may call a function that writes, and then cannot be sent again.
 const usedJustNow = time.Millisecond
 
 // acquire gets a connection within ConnectTimeout and ctx. While the server is

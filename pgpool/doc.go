@@ -33,8 +33,9 @@
 // is back within [Config.ConnectTimeout]: callers wait.
 //
 //   - A connection that the server closed while it was idle is noticed before
-//     it is used, by a look at the socket. Only a SELECT on a connection that was
-//     in use a millisecond ago goes without: it is sent again, if it only reads.
+//     it is used, by a look at the socket. Only a SELECT and a transaction go
+//     without, on a connection that was in use a millisecond ago: the one is sent
+//     again if it only reads, the other is run again.
 //   - A single statement that did not reach the server is sent again. This is
 //     known from the bytes that left, not guessed from the error.
 //   - A query whose connection is lost after it was sent is repeated in a

@@ -18,7 +18,7 @@ type patience struct {
 	node *node
 	// repeatable: see acquireFor.
 	repeatable bool
-	shown      bool // the host's tracer was given a context made of it, and may keep that
+	shown      bool  // the host's tracer was given a context made of it, and may keep that
 	got        int64 // when it got its connection; see clock
 	looks      atomic.Int32
 	done       chan struct{}

@@ -70,7 +70,7 @@ func (p *Pool) InTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx)
 		return o.err
 	}
 	for attempt := 1; ; attempt++ {
-		again, err := p.attempt(ctx, o, fn)
+		again, err := p.attempt(ctx, o, attempt == o.attempts, fn)
 		if again == nil || attempt >= o.attempts || ctx.Err() != nil {
 			return err
 		}
@@ -90,9 +90,10 @@ var (
 	afterLoss     = &backoff.Policy{Min: time.Millisecond, Max: 250 * time.Millisecond}
 )
 
-// attempt runs fn once. If it is to be run again, again says with which pauses.
-func (p *Pool) attempt(ctx context.Context, o txOptions, fn func(context.Context, pgx.Tx) error) (again *backoff.Policy, err error) {
-	t, err := p.begin(ctx, o)
+// attempt runs fn once. If it is to be run again, again says with which pauses; after
+// the last time it is not.
+func (p *Pool) attempt(ctx context.Context, o txOptions, last bool, fn func(context.Context, pgx.Tx) error) (again *backoff.Policy, err error) {
+	t, err := p.begin(ctx, o, last)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +124,9 @@ func (p *Pool) attempt(ctx context.Context, o txOptions, fn func(context.Context
 
 // begin takes a connection and queues BEGIN and what belongs to it; it is sent
 // with the first statement.
-func (p *Pool) begin(ctx context.Context, o txOptions) (*tx, error) {
+func (p *Pool) begin(ctx context.Context, o txOptions, last bool) (*tx, error) {
 	n := p.primary
-	conn, err := n.acquireFor(ctx, o.attempts > 1)
+	conn, err := n.acquireFor(ctx, !last)
 	if err != nil {
 		return nil, fmt.Errorf("pgpool: transaction: %w", err)
 	}

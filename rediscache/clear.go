@@ -52,14 +52,21 @@ func (c *Cache) ClearPattern(ctx context.Context, pattern string, opts ...ClearO
 	}
 	var o clearOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	run := clearRun{pattern: pattern, options: o, touched: c.coherence.touched}
 	var err error
 	switch client := c.link.client.(type) {
 	case *redis.ClusterClient:
 		run.apart = true
-		err = client.ForEachMaster(ctx, run.node)
+		if err = client.ForEachMaster(ctx, run.guarded); run.ended.Load() {
+			err = errors.New("ClearProgress ended its goroutine")
+		}
+		if v := run.panicked.Load(); v != nil {
+			panic(*v) // as with a single server
+		}
 	case *redis.Client:
 		err = run.node(ctx, client)
 	}
@@ -76,6 +83,25 @@ type clearRun struct {
 	apart   bool             // keys of one command would have to share a slot
 	deleted atomic.Int64
 	mu      sync.Mutex // one call of progress at a time
+
+	panicked atomic.Pointer[any] // on a goroutine that is not the caller's
+	ended    atomic.Bool         // by runtime.Goexit
+}
+
+// guarded is node on a goroutine of go-redis, on which a panic would end the
+// process, and which nobody would miss.
+func (r *clearRun) guarded(ctx context.Context, client *redis.Client) error {
+	returned := false
+	defer func() {
+		if v := recover(); v != nil {
+			r.panicked.Store(&v)
+		} else if !returned {
+			r.ended.Store(true)
+		}
+	}()
+	err := r.node(ctx, client)
+	returned = true
+	return err
 }
 
 // node deletes the matching keys of one node.

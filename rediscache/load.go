@@ -39,7 +39,9 @@ func (n *Namespace[V]) Load(ctx context.Context, key string, load func(ctx conte
 	if len(opts) > 0 {
 		own := n.settings.entry
 		for _, opt := range opts {
-			opt.applyLoad(&own)
+			if opt != nil {
+				opt.applyLoad(&own)
+			}
 		}
 		e = &own
 	}

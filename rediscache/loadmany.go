@@ -19,7 +19,9 @@ import (
 func (n *Namespace[V]) LoadMany(ctx context.Context, keys []string, load func(ctx context.Context, keys []string) (map[string]V, error), opts ...LoadOption) (map[string]V, error) {
 	e := n.settings.entry
 	for _, opt := range opts {
-		opt.applyLoad(&e)
+		if opt != nil {
+			opt.applyLoad(&e)
+		}
 	}
 	founds, err := n.fetchMany(ctx, keys)
 	away := err != nil

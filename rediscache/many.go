@@ -97,7 +97,9 @@ func (n *Namespace[V]) fetchPage(ctx context.Context, keys []string, founds map[
 func (n *Namespace[V]) SetMany(ctx context.Context, items map[string]V, opts ...SetOption) error {
 	e := n.settings.entry
 	for _, opt := range opts {
-		opt.applySet(&e)
+		if opt != nil {
+			opt.applySet(&e)
+		}
 	}
 	vs, err := n.standing(ctx, &e, e.kept(e.ttl))
 	if err != nil {

@@ -256,3 +256,31 @@ func TestHookPanics(t *testing.T) {
 		t.Errorf("then Set = %v", err)
 	}
 }
+
+// TestNilOptions: an option that is nil, as from a function that had none to give,
+// changes nothing.
+func TestNilOptions(t *testing.T) {
+	t.Parallel()
+	c, ctx := fresh(t), t.Context()
+	n := rediscache.Of[int](c, "n", nil)
+	load := func(context.Context, string) (int, error) { return 3, nil }
+	loadAll := func(_ context.Context, keys []string) (map[string]int, error) { return map[string]int{keys[0]: 4}, nil }
+	if err := n.Set(ctx, "a", 1, nil); err != nil {
+		t.Errorf("Set = %v", err)
+	}
+	if err := n.SetMany(ctx, map[string]int{"b": 2}, nil); err != nil {
+		t.Errorf("SetMany = %v", err)
+	}
+	if v, err := n.Load(ctx, "c", load, nil); v != 3 || err != nil {
+		t.Errorf("Load = %d, %v", v, err)
+	}
+	if m, err := n.LoadMany(ctx, []string{"d"}, loadAll, nil); m["d"] != 4 || err != nil {
+		t.Errorf("LoadMany = %v, %v", m, err)
+	}
+	if err := n.Warm(ctx, maps.All(map[string]int{"e": 5}), nil); err != nil {
+		t.Errorf("Warm = %v", err)
+	}
+	if deleted, err := c.ClearPattern(ctx, "n:*", nil); deleted != 5 || err != nil {
+		t.Errorf("ClearPattern = %d, %v, want the five", deleted, err)
+	}
+}

@@ -51,7 +51,9 @@ func Of[V any](c *Cache, name string, opts ...NamespaceOption) *Namespace[V] {
 	}
 	n.generation = c.coherence.versions.of(generationKey(name))
 	for _, opt := range opts {
-		opt.applyNamespace(&n.settings)
+		if opt != nil {
+			opt.applyNamespace(&n.settings)
+		}
 	}
 	if kind := reflect.TypeFor[V](); n.settings.codec == Raw && kind != reflect.TypeFor[[]byte]() && kind != reflect.TypeFor[string]() {
 		panic(fmt.Sprintf("rediscache: Of: codec Raw of namespace %q is for []byte and string, not %v", name, kind))
@@ -104,7 +106,9 @@ func (n *Namespace[V]) Get(ctx context.Context, key string) (V, error) {
 func (n *Namespace[V]) Set(ctx context.Context, key string, value V, opts ...SetOption) error {
 	e := n.settings.entry
 	for _, opt := range opts {
-		opt.applySet(&e)
+		if opt != nil {
+			opt.applySet(&e)
+		}
 	}
 	return opError("set "+n.name, n.set(ctx, key, value, &e))
 }

@@ -56,7 +56,9 @@ func ReadyAfterWarm() NamespaceOption {
 func (n *Namespace[V]) Warm(ctx context.Context, items iter.Seq2[string, V], opts ...WarmOption) error {
 	var o warmOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	defer n.cache.warmed(n.name)
 	var end time.Time
