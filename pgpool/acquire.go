@@ -157,11 +157,8 @@ func (n *node) describeConnect(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, n.name, err)
 }
 
-// connectFailed notes why a connection could not be made.
+// connectFailed notes why a connection could not be made, for who waits for one.
 func (n *node) connectFailed(err error) {
-	if errors.Is(err, errNotStarted) {
-		return
-	}
 	n.lastConnectErr.Store(&err)
 	n.errs.count(err)
 }

@@ -2,8 +2,10 @@ package pgpool_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,5 +96,40 @@ func TestConnectHooksThatDoNotReturn(t *testing.T) {
 				eventually(t, "no place is taken", func() bool { s := p.Stats(); return s.ConstructingConns+s.TotalConns == 0 })
 			})
 		}
+	}
+}
+
+// TestConnectHookThatFailsThenHangs: who waits for a connection is told of the last
+// failure, also while the next attempt is under way.
+func TestConnectHookThatFailsThenHangs(t *testing.T) {
+	t.Parallel()
+	url := pgpooltest.Start(t)
+	for name, option := range map[string]func(hook func() error) pgpool.Option{
+		"WithBeforeConnect": func(hook func() error) pgpool.Option {
+			return pgpool.WithBeforeConnect(func(context.Context, *pgx.ConnConfig) error { return hook() })
+		},
+		"WithAfterConnect": func(hook func() error) pgpool.Option {
+			return pgpool.WithAfterConnect(func(context.Context, *pgx.Conn) error { return hook() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			release := make(chan struct{})
+			p, err := pgpool.New(pgpool.Config{URL: url, MaxConns: 1, MinConns: -1, ConnectTimeout: 300 * time.Millisecond}, option(func() error {
+				if calls.Add(1) > 1 {
+					<-release
+				}
+				return errors.New("not today")
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = p.Stop(context.Background()) })
+			t.Cleanup(func() { close(release) })
+			if _, err := p.Exec(t.Context(), "select 1"); err == nil || !strings.Contains(err.Error(), "not today") {
+				t.Errorf("got %v, want it to name the last failure", err)
+			}
+		})
 	}
 }

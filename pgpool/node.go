@@ -123,11 +123,20 @@ func (n *node) setMode(m PoolMode) {
 	n.pool.opts.logger.Info("pool mode found", "node", n.name, "pool_mode", string(m))
 }
 
-// beforeConnect completes the settings of a new connection.
+// beforeConnect is the hook of pgxpool; the tracer does not hear of its error.
 func (n *node) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if ctx.Value(firstRound{}) != nil {
 		return errNotStarted
 	}
+	err := n.configure(ctx, cfg)
+	if err != nil {
+		n.connectFailed(err)
+	}
+	return err
+}
+
+// configure completes the settings of a new connection.
+func (n *node) configure(ctx context.Context, cfg *pgx.ConnConfig) error {
 	mode := *n.mode.Load()
 	if mode == PoolModeDirect || mode == PoolModeAuto {
 		for name, value := range n.settings() {
@@ -178,8 +187,21 @@ func (n *node) settings() map[string]string {
 	return set
 }
 
-// afterConnect completes a new connection.
+// afterConnect is the hook of pgxpool; the tracer does not hear of its error. Only
+// now it is known that a connection could be made.
 func (n *node) afterConnect(ctx context.Context, conn *pgx.Conn) error {
+	err := n.complete(ctx, conn)
+	switch {
+	case err == nil:
+		n.lastConnectErr.Store(nil)
+	case !errors.Is(err, errModeFound): // which the next one makes use of
+		n.connectFailed(err)
+	}
+	return err
+}
+
+// complete completes a new connection.
+func (n *node) complete(ctx context.Context, conn *pgx.Conn) error {
 	w := wireOf(conn)
 	if w == nil {
 		return errors.New("pgpool: the connection was replaced by a hook")
@@ -199,7 +221,6 @@ func (n *node) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if f := n.pool.opts.afterConn; f != nil {
 		if err := shielded("the function of WithAfterConnect", func() error { return f(ctx, conn) }); err != nil {
-			n.connectFailed(err) // who waits for a connection is told
 			return err
 		}
 	}

@@ -125,7 +125,6 @@ func (o *observer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEnd
 		o.node.connectFailed(data.Err)
 	} else {
 		o.node.opened.Add(1)
-		o.node.lastConnectErr.Store(nil)
 	}
 	if o.dial != nil {
 		o.dial.TraceConnectEnd(ctx, data)
