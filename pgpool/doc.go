@@ -70,6 +70,11 @@
 // pool with its context join it; a second connection is taken only by way of
 // [Outside].
 //
+// Who is alone with a request looks for the reply for up to 50 µs before the
+// goroutine sleeps, since to be woken takes longer than a server near by. Where
+// replies take longer, it soon stops looking, and with TLS, with other requests
+// under way or on one processor it does not.
+//
 // # What the package does not do
 //
 // It builds no SQL, maps no relations and migrates no schema. It does not cache

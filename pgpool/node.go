@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pedro-go/pedro/internal/busypoll"
 )
 
 // A node is one server that the pool talks to: the primary or a replica. It
@@ -24,6 +26,7 @@ type node struct {
 	px      *pgxpool.Pool
 	timeout time.Duration // of a statement, from the client's side; 0 is none
 
+	callers     busypoll.Group // who wait for replies
 	observer    *observer
 	deallocates atomic.Bool // somebody removes prepared statements, see preparesCommit
 

@@ -48,7 +48,7 @@ type wire struct {
 }
 
 func newWire(n *node, conn net.Conn) *wire {
-	w := &wire{Conn: conn, node: n}
+	w := &wire{Conn: n.callers.Wrap(conn), node: n}
 	w.prefix.wire = w
 	w.peeker.init(conn)
 	return w

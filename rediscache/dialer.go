@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pedro-go/pedro/internal/busypoll"
 )
 
 // errDialing is the error of a call that needed a new connection which is
@@ -33,6 +35,7 @@ type dialer struct {
 	total    time.Duration
 	tls      *tls.Config
 	maxReply int64
+	callers  busypoll.Group
 
 	mu     sync.Mutex
 	spare  map[string][]net.Conn // made, but nobody waited
@@ -102,7 +105,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		conn := conns[len(conns)-1]
 		d.spare[addr] = conns[:len(conns)-1]
 		d.mu.Unlock()
-		return newGuardConn(conn, d.maxReply, deaths), nil
+		return newGuardConn(d.callers.Wrap(conn), d.maxReply, deaths), nil
 	}
 	p := &attempt{result: make(chan dialed, 1)}
 	d.wg.Go(func() { d.connect(network, addr, p) })
@@ -145,7 +148,7 @@ func (d *dialer) made(network, addr string, r dialed, deaths *atomic.Uint32) net
 	if r.err != nil {
 		return newDeadConn(network, addr, r.err)
 	}
-	return newGuardConn(r.conn, d.maxReply, deaths)
+	return newGuardConn(d.callers.Wrap(r.conn), d.maxReply, deaths)
 }
 
 // An attempt to dial is settled by the one who dials, with a result, or by the one

@@ -94,6 +94,11 @@
 // cache; a loader that loads its own key waits for itself until
 // [LoadTimeout].
 //
+// Who is alone with a command looks for the reply for up to 50 µs before the
+// goroutine sleeps, since to be woken takes longer than a server near by. Where
+// replies take longer, it soon stops looking, and with TLS, with other commands
+// under way or on one processor it does not.
+//
 // # Observing
 //
 // [Cache.Stats] and [Namespace.Stats] return plain structs; [Cache.State] and

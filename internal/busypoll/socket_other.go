@@ -1,0 +1,12 @@
+//go:build !unix
+
+package busypoll
+
+import "net"
+
+// A socket cannot be looked at here.
+type socket struct{}
+
+func (socket) init(net.Conn) bool { return false }
+
+func (socket) look([]byte) (n int, err error, ok bool) { return 0, nil, false } //nolint:revive,staticcheck // as on Unix
