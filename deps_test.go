@@ -26,14 +26,14 @@ var links = map[string]struct{ modules, packages []string }{
 			"github.com/kelseyhightower/envconfig", "github.com/jackc/pgx/v5", "github.com/jackc/puddle/v2", "github.com/jackc/pgpassfile",
 			"github.com/jackc/pgservicefile", "golang.org/x/sync", "golang.org/x/text",
 		},
-		packages: []string{"internal/backoff", "internal/env", "internal/histogram"},
+		packages: []string{"internal/backoff", "internal/busypoll", "internal/env", "internal/histogram"},
 	},
 	"rediscache": {
 		modules: []string{
 			"github.com/kelseyhightower/envconfig", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic",
 			"github.com/maypok86/otter/v2", "github.com/klauspost/compress", "golang.org/x/sys",
 		},
-		packages: []string{"internal/backoff", "internal/batches", "internal/env", "internal/histogram", "internal/workers"},
+		packages: []string{"internal/backoff", "internal/batches", "internal/busypoll", "internal/env", "internal/histogram", "internal/workers"},
 	},
 	"session": {
 		modules: []string{
