@@ -74,15 +74,15 @@ func TestCluster(t *testing.T) {
 	}
 
 	// go-redis clears each master on a goroutine of its own.
-	run := func(progress func(int64)) (err error, panicked any) {
+	run := func(progress func(int64)) (panicked any, err error) {
 		defer func() { panicked = recover() }()
 		_, err = c.ClearPattern(ctx, "n:*", rediscache.ClearProgress(progress))
-		return err, nil
+		return nil, err
 	}
-	if err, v := run(func(int64) { panic("progress") }); v != "progress" {
+	if v, err := run(func(int64) { panic("progress") }); v != "progress" {
 		t.Errorf("ClearPattern = %v, panic %v; want the panic of its progress", err, v)
 	}
-	if err, v := run(func(int64) { runtime.Goexit() }); err == nil || v != nil {
+	if v, err := run(func(int64) { runtime.Goexit() }); err == nil || v != nil {
 		t.Errorf("ClearPattern = %v, panic %v; want an error, as its progress ended the goroutine", err, v)
 	}
 }

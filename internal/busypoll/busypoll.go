@@ -97,7 +97,7 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	if len(p) > 0 && c.alone() {
 		if c.skip > 0 {
 			c.skip--
-		} else if n, err, looked = c.socket.look(p); looked {
+		} else if n, looked, err = c.socket.look(p); looked {
 			c.misses = 0
 		} else {
 			c.misses = min(c.misses+1, rarest)

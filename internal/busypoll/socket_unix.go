@@ -42,18 +42,18 @@ func (s *socket) init(conn net.Conn) bool {
 }
 
 // look reads what comes within limit. Otherwise, and if the connection has come to
-// its end, ok is false.
-func (s *socket) look(p []byte) (n int, err error, ok bool) { //nolint:revive,staticcheck // as Read, and whether
+// its end, ok is false: a Read tells more.
+func (s *socket) look(p []byte) (n int, ok bool, err error) {
 	s.p, s.n, s.err = p, 0, nil
-	closed := s.raw.Read(s.try)
+	looked := s.raw.Read(s.try) == nil // or it is closed, or beyond its deadline
 	s.p = nil
 	switch {
-	case closed != nil || errors.Is(s.err, syscall.EAGAIN):
-		return 0, nil, false
+	case !looked || errors.Is(s.err, syscall.EAGAIN):
+		return 0, false, nil
 	case s.err != nil: // the socket says so once
-		return 0, &net.OpError{Op: "read", Net: s.conn.LocalAddr().Network(), Source: s.conn.LocalAddr(), Addr: s.conn.RemoteAddr(), Err: os.NewSyscallError("read", s.err)}, true
+		return 0, true, &net.OpError{Op: "read", Net: s.conn.LocalAddr().Network(), Source: s.conn.LocalAddr(), Addr: s.conn.RemoteAddr(), Err: os.NewSyscallError("read", s.err)}
 	}
-	return s.n, nil, s.n > 0
+	return s.n, s.n > 0, nil
 }
 
 // tryFor reads from the socket, which does not block, until something has come or
@@ -62,11 +62,10 @@ func (s *socket) tryFor(fd uintptr) (done bool) {
 	var start time.Time
 	for {
 		s.n, s.err = syscall.Read(int(fd), s.p)
-		switch s.err { //nolint:errorlint // from the system itself
-		case syscall.EINTR:
+		if errors.Is(s.err, syscall.EINTR) {
 			continue
-		case syscall.EAGAIN:
-		default:
+		}
+		if !errors.Is(s.err, syscall.EAGAIN) {
 			return true
 		}
 		if start.IsZero() {
