@@ -95,36 +95,48 @@ func (s *Servers) Postgres() []harness.Case {
 				}}
 			}),
 		},
-		s.batchInsert("postgres/batch-insert", false),
-		s.batchInsert("postgres/batch-upsert", true),
+		s.batchInsert("postgres/batch-insert", plain),
+		s.batchInsert("postgres/batch-insert-keyed", keyed),
+		s.batchInsert("postgres/batch-upsert", upsert),
 	}
 }
 
-func (s *Servers) batchInsert(name string, conflict bool) harness.Case {
-	op := "insert"
-	params := []harness.Params{{N: 10_000}, {N: 100_000}, {N: million}}
-	about := "Inserting so many rows of six columns into an empty table with a primary key, all or nothing; counted in rows. What a stack allocates for a row " +
-		"is memory beside the rows themselves. The million is one round, and without the stacks that send VALUES through database/sql."
+// An insertion is what a batch meets in the table.
+type insertion string
+
+const (
+	plain  insertion = "insert"       // no index
+	keyed  insertion = "insert keyed" // a unique one
+	upsert insertion = "upsert"       // and every second row
+)
+
+func (s *Servers) batchInsert(name string, kind insertion) harness.Case {
+	params := []harness.Params{{N: 10_000}, {N: 100_000}}
+	var about string
 	stacks := pgStacks
-	if conflict {
-		op = "upsert"
-		params = params[:2]
+	switch kind {
+	case plain:
+		params = append(params, harness.Params{N: million})
+		about = "Inserting so many rows of six columns into an empty table, all or nothing; counted in rows. What a stack allocates for a row " +
+			"is memory beside the rows themselves. The million is one round, and without the stacks that send VALUES through database/sql."
+	case keyed:
+		about = "The same into a table with a unique index on the first column, which takes the server as long as all the rest: it is what COPY waits for, whoever sends the rows."
+	case upsert:
 		about = "The same with ON CONFLICT DO NOTHING, where every second row is there already. pgxpool sends arrays, or by hand COPY into a temporary table and inserts from there."
 		stacks = slices.Insert(slices.Clone(pgStacks), 1, pgStack{name: "pgxpool, COPY by hand", open: openCopyByHand})
 	}
 	return harness.Case{
 		Name: name, About: about,
 		Params: params,
-		Rounds: 4,
 		Long:   million,
-		Stacks: s.pgStacks(stacks, op, func(db *database) *harness.Running {
+		Stacks: s.pgStacks(stacks, string(kind), func(db *database) *harness.Running {
 			rows := map[int][]account{}
 			return &harness.Running{Slice: func(ctx context.Context, _ int, _ time.Duration) (harness.Sample, error) {
 				n, _ := ctx.Value(sizeKey{}).(int)
 				if rows[n] == nil {
 					rows[n] = makeAccounts(n)
 				}
-				return s.insertOnce(ctx, db, rows[n], conflict)
+				return s.insertOnce(ctx, db, rows[n], kind)
 			}}
 		}),
 	}
@@ -142,30 +154,37 @@ func makeAccounts(n int) []account {
 	return rows
 }
 
-// readyItems empties the table, or leaves every second row in it.
-func (s *Servers) readyItems(ctx context.Context, n int, conflict bool) (want int64, err error) {
+// readyItems makes the table what kind says, with all that was done before on
+// disk, so that no part of it falls into the time of who comes next.
+func (s *Servers) readyItems(ctx context.Context, n int, kind insertion) (want int64, err error) {
 	conn, err := pgx.Connect(ctx, s.pg.URL())
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close(ctx)
 	want = int64(n)
-	sql := "truncate items"
-	if conflict {
+	sql := "truncate items; create unique index if not exists items_key on items (id)"
+	switch kind {
+	case plain:
+		sql = "truncate items; drop index if exists items_key"
+	case upsert:
 		want -= int64(n / 2)
 		sql += fmt.Sprintf("; insert into items select i, 'old', 'old', 0, true, now() from generate_series(2, %d, 2) i", n)
 	}
-	_, err = conn.Exec(ctx, sql)
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		return 0, err
+	}
+	_, err = conn.Exec(ctx, "checkpoint")
 	return want, err
 }
 
-func (s *Servers) insertOnce(ctx context.Context, db *database, rows []account, conflict bool) (harness.Sample, error) {
-	want, err := s.readyItems(ctx, len(rows), conflict)
+func (s *Servers) insertOnce(ctx context.Context, db *database, rows []account, kind insertion) (harness.Sample, error) {
+	want, err := s.readyItems(ctx, len(rows), kind)
 	if err != nil {
 		return harness.Sample{}, err
 	}
 	began := time.Now()
-	n, err := db.insert(ctx, rows, conflict)
+	n, err := db.insert(ctx, rows, kind == upsert)
 	took := time.Since(began)
 	if err == nil && n != want {
 		err = fmt.Errorf("%w: %d rows inserted, want %d", errWrong, n, want)
@@ -219,7 +238,7 @@ func (s *Servers) schema(ctx context.Context, latency time.Duration) (string, er
 	defer conn.Close(ctx)
 	if _, err := conn.Exec(ctx, `
 		create table if not exists accounts (id bigint primary key, name text not null, email text not null, balance bigint not null, active bool not null, made timestamptz not null) with (fillfactor = 50);
-		create table if not exists items (like accounts including all);
+		create table if not exists items (like accounts);
 		insert into accounts select i, 'name ' || i, 'a' || i || '@example.com', 0, true, now() from generate_series(1, 1000) i on conflict do nothing`); err != nil {
 		return "", err
 	}

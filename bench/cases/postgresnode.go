@@ -31,7 +31,7 @@ func (s *Servers) openNodePG(ctx context.Context, url, op string, p harness.Para
 			var want int64
 			if p.N > 0 {
 				var err error
-				if want, err = s.readyItems(ctx, p.N, op == "upsert"); err != nil {
+				if want, err = s.readyItems(ctx, p.N, insertion(op)); err != nil {
 					return harness.Sample{}, err
 				}
 			}

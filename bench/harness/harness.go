@@ -151,13 +151,18 @@ type Table struct {
 	Rows   []Row
 }
 
-// Median returns the middle value, 0 of none.
+// Median returns the middle value, the mean of both where there are two, and 0 of
+// none.
 func Median[T float64 | time.Duration](values []T) T {
 	if len(values) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	half := len(sorted) / 2
+	if len(sorted)%2 == 0 {
+		return (sorted[half-1] + sorted[half]) / 2
+	}
+	return sorted[half]
 }
 
 // Run measures a case with all its parameters.

@@ -53,6 +53,18 @@ func TestRatios(t *testing.T) {
 	})
 }
 
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 9, 2}, 3}} {
+		if got := harness.Median(test.values); got != test.want {
+			t.Errorf("Median(%v) = %g, want %g", test.values, got, test.want)
+		}
+	}
+}
+
 func TestWrongAnswerVoidsTheRow(t *testing.T) {
 	t.Parallel()
 	wrong := errors.New("wrong")
