@@ -299,15 +299,13 @@ func (b *batch) staged(ctx context.Context, q Querier) (count int64, err error) 
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, "create temporary table "+stage.Sanitize()+" on commit drop as select "+b.stageColumns()+
-			", 0::bigint as pgpool_row from "+b.table.Sanitize()+" with no data")
-		if err != nil {
+		if _, err := tx.Exec(ctx, b.stageSQL(stage)); err != nil {
 			return err
 		}
 		if _, err := b.onConn(ctx, tx, func(ctx context.Context, c *pgx.Conn) (int64, error) { return b.copy(ctx, c, stage, true) }); err != nil {
 			return err
 		}
-		sql := b.insertSQL("select " + b.cast(b.columns) + " from " + b.source(stage) + " order by pgpool_row")
+		sql := b.insertSQL(b.source(stage))
 		if b.collect == nil {
 			tag, err := tx.Exec(ctx, sql)
 			count = tag.RowsAffected()

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,46 @@ func TestBatchInsertConflicts(t *testing.T) {
 	}
 	if _, err := pgpool.BatchInsert(t.Context(), p, "items", items(1, 1, ""), pgpool.OnConflictUpdate()); err == nil {
 		t.Error("OnConflictUpdate without columns is accepted")
+	}
+}
+
+// TestBatchInsertKeepsOrder: the first of rows that conflict is the one that
+// stays, and what a sequence numbers goes by the order of the rows, of whatever
+// sizes and in whatever transaction they are.
+func TestBatchInsertKeepsOrder(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, pgpool.Config{})
+	const n, keys = 30_000, 20_000
+	rows := make([]item, n)
+	for i := range rows {
+		rows[i] = item{(i*7919)%keys + 1, fmt.Sprint(i, strings.Repeat("x", (i*i)%1500))}
+		if i%100 == 0 {
+			rows[i].Value += strings.Repeat("y", 6000) // not all fit a page that smaller ones would
+		}
+	}
+	insert := func(ctx context.Context, q pgpool.Querier) error {
+		got, err := pgpool.BatchInsert(ctx, q, "items", rows, pgpool.OnConflictDoNothing("id"))
+		if err == nil && got != keys {
+			return fmt.Errorf("%d rows, want %d", got, keys)
+		}
+		return err
+	}
+	inTx := func(ctx context.Context, tx pgx.Tx) error { return insert(ctx, tx) }
+	for name, run := range map[string]func(ctx context.Context) error{
+		"pool":        func(ctx context.Context) error { return insert(ctx, p) },
+		"transaction": func(ctx context.Context) error { return p.InTx(ctx, inTx) },
+		"savepoint": func(ctx context.Context) error {
+			return p.InTx(ctx, func(ctx context.Context, _ pgx.Tx) error { return p.InTx(ctx, inTx) })
+		},
+	} {
+		mustExec(t, p, "drop table if exists items", "create table items (id int primary key, value text not null, n bigserial)", "alter table items alter value set storage plain")
+		if err := run(t.Context()); err != nil {
+			t.Fatal(name, err)
+		}
+		kept, err := pgpool.Select[item](t.Context(), p, "select id, value from items order by n")
+		if err != nil || !slices.Equal(kept, rows[:keys]) { // the keys of these are all different
+			t.Errorf("%s: %d rows, %v: not the first of each key in the order of the batch", name, len(kept), err)
+		}
 	}
 }
 

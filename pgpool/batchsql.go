@@ -51,16 +51,26 @@ func (b *batch) placeholders() string {
 
 func (b *batch) columnList() string { return quoteList(b.columns) }
 
-// stageColumns are those of the temporary table.
-func (b *batch) stageColumns() string {
-	list := make([]string, len(b.columns))
+// ordered reports whether the rows must be inserted in an order that the server is
+// told, by their numbers. Otherwise it is that of a scan of the temporary table: an
+// unshared heap, filled from front to back and read so, by one process. To sort
+// would take an eighth of the time.
+func (b *batch) ordered() bool { return b.collect != nil || b.conflict == "update" }
+
+// stageSQL makes the temporary table.
+func (b *batch) stageSQL(stage pgx.Identifier) string {
+	list := make([]string, len(b.columns), len(b.columns)+1)
 	for i, name := range b.columns {
 		list[i] = quote(name)
 		if b.asText[name] != "" {
 			list[i] = "null::text as " + list[i]
 		}
 	}
-	return strings.Join(list, ", ")
+	if b.ordered() {
+		list = append(list, "0::bigint as pgpool_row")
+	}
+	return "create temporary table " + stage.Sanitize() + " using heap on commit drop as select " + strings.Join(list, ", ") +
+		" from " + b.table.Sanitize() + " with no data"
 }
 
 // cast is columns of the temporary table, as the table has them.
@@ -85,16 +95,20 @@ func quoteList(names []string) string {
 	return strings.Join(list, ", ")
 }
 
-// source is the temporary table, without rows whose key comes again.
+// source selects from the temporary table, without rows whose key comes again.
 func (b *batch) source(stage pgx.Identifier) string {
-	if b.conflict != "update" || slices.ContainsFunc(b.keys, func(key string) bool { return !slices.Contains(b.columns, key) }) {
-		return stage.Sanitize() // of a default nobody knows whether it is the same in each row
+	columns := "select " + b.cast(b.columns) + " from "
+	switch {
+	case !b.ordered():
+		return columns + stage.Sanitize()
+	case b.conflict != "update" || slices.ContainsFunc(b.keys, func(key string) bool { return !slices.Contains(b.columns, key) }):
+		return columns + stage.Sanitize() + " order by pgpool_row" // of a default nobody knows whether it is the same in each row
 	}
 	// NULL is equal to nothing, for most unique constraints.
 	unequal := "num_nulls(" + quoteList(b.keys) + ") > 0 and not " + b.nullsNotDistinct()
 	distinct := b.cast(b.keys) + ", pgpool_null"
-	return "(select distinct on (" + distinct + ") * from (select *, case when " + unequal + " then pgpool_row end as pgpool_null from " +
-		stage.Sanitize() + ") s order by " + distinct + ", pgpool_row desc) s"
+	return columns + "(select distinct on (" + distinct + ") * from (select *, case when " + unequal + " then pgpool_row end as pgpool_null from " +
+		stage.Sanitize() + ") s order by " + distinct + ", pgpool_row desc) s order by pgpool_row"
 }
 
 // nullsNotDistinct asks whether the unique index over the keys takes NULLs for

@@ -18,13 +18,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// copy sends all rows by COPY, with their number as one more column if
-// numbered.
+// copy sends all rows by COPY, to the table itself or to the temporary one.
 //
 // It does not use pgx's CopyFrom, which needs a goroutine, a pipe and a slice
 // of boxed values a row. Rows are encoded right into the messages.
-func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, numbered bool) (count int64, err error) {
-	columns := b.columnList()
+func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, stage bool) (count int64, err error) {
+	columns, numbered := b.columnList(), stage && b.ordered()
 	if numbered {
 		columns += ", pgpool_row"
 	}
@@ -32,7 +31,7 @@ func (b *batch) copy(ctx context.Context, c *pgx.Conn, table pgx.Identifier, num
 	if err != nil {
 		return 0, err
 	}
-	if !numbered {
+	if !stage {
 		if view, err := isView(ctx, c, table); err != nil || view || len(b.asText) > 0 {
 			return 0, cmp.Or(err, errStaged)
 		}
