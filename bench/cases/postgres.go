@@ -163,11 +163,13 @@ func (s *Servers) readyItems(ctx context.Context, n int, kind insertion) (want i
 	}
 	defer conn.Close(ctx)
 	want = int64(n)
-	sql := "truncate items; create unique index if not exists items_key on items (id)"
-	switch kind {
-	case plain:
-		sql = "truncate items; drop index if exists items_key"
-	case upsert:
+	sql := "truncate items; "
+	if kind == plain {
+		sql += "drop index if exists items_key"
+	} else {
+		sql += "create unique index if not exists items_key on items (id)"
+	}
+	if kind == upsert {
 		want -= int64(n / 2)
 		sql += fmt.Sprintf("; insert into items select i, 'old', 'old', 0, true, now() from generate_series(2, %d, 2) i", n)
 	}
